@@ -1,0 +1,10 @@
+//! What every engine stands on: cancellation and progress, checked options, seeded random
+//! streams, and the matrix kernels whose sums have one fixed order.
+
+pub mod control;
+pub mod options;
+pub mod random;
+
+pub use control::{Cancelled, Control, Step, Uninterrupted};
+pub use options::{OptionError, Options};
+pub use random::Stream;
