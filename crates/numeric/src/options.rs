@@ -88,8 +88,7 @@ impl<'a> Options<'a> {
     ) -> Result<i64, OptionError> {
         let Some(value) = self.value(name) else { return Ok(default) };
         value.as_i64().filter(|number| range.contains(number)).ok_or_else(|| {
-            let expected =
-                format!("a whole number between {} and {}", range.start(), range.end());
+            let expected = format!("a whole number between {} and {}", range.start(), range.end());
             self.invalid(name, value, expected)
         })
     }

@@ -12,10 +12,13 @@
 //! ```
 
 mod aligned;
+mod element;
 mod reader;
 mod writer;
 
 pub use aligned::{AlignedBytes, SharedBytes};
+pub use element::Element;
+use element::Kind;
 pub use reader::{Array, Payload};
 pub use writer::PayloadWriter;
 
@@ -66,35 +69,6 @@ pub enum PayloadError {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-enum Kind {
-    F32,
-    U32,
-    I64,
-    U64,
-    U8,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Kind::F32 => "f32",
-            Kind::U32 => "u32",
-            Kind::I64 => "i64",
-            Kind::U64 => "u64",
-            Kind::U8 => "u8",
-        }
-    }
-
-    fn bytes(self) -> u64 {
-        match self {
-            Kind::F32 | Kind::U32 => 4,
-            Kind::I64 | Kind::U64 => 8,
-            Kind::U8 => 1,
-        }
-    }
-}
-
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Entry {
     name: String,
@@ -102,26 +76,6 @@ struct Entry {
     shape: Vec<u64>,
     offset: u64,
 }
-
-mod sealed {
-    pub trait Sealed {
-        const KIND: super::Kind;
-    }
-}
-
-/// A number that payloads can hold: `f32`, `u32`, `i64`, `u64`, `u8`.
-#[expect(private_bounds, reason = "the set of types is closed: it is part of the format")]
-pub trait Element: bytemuck::Pod + sealed::Sealed {}
-
-macro_rules! element {
-    ($($number:ty => $kind:ident),*) => {$(
-        impl sealed::Sealed for $number {
-            const KIND: Kind = Kind::$kind;
-        }
-        impl Element for $number {}
-    )*};
-}
-element!(f32 => F32, u32 => U32, i64 => I64, u64 => U64, u8 => U8);
 
 fn directory_config() -> impl bincode::config::Config {
     // The limit bounds what a forged directory can make the decoder allocate.

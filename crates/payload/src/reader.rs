@@ -241,10 +241,7 @@ mod tests {
     fn wrong_names_types_and_shapes_are_named() {
         let payload = parse(&sample(&[1.0, 2.0], &[3], b"four")).unwrap();
         let missing = payload.array::<f32>("weights").unwrap_err().to_string();
-        assert_eq!(
-            missing,
-            "the payload's array \"weights\" is missing, expected an array of f32"
-        );
+        assert_eq!(missing, "the payload's array \"weights\" is missing, expected an array of f32");
         assert!(payload.array::<f32>("ids").is_err());
         assert!(payload.array_of::<f32>("factors", &[2, 1]).is_err());
     }
