@@ -1,0 +1,36 @@
+# The verbs of this repository; each does its own set-up. `make help` lists them.
+
+export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
+# Tells pgrx which PostgreSQL to build for, so that no `cargo pgrx init` is needed.
+export PGRX_PG_CONFIG_PATH := $(PG_CONFIG)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo psql test install fmt lint clean
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: install ## Show pg_teller at work in a private server, statement by statement
+	@scripts/demo.sh
+
+psql: ## Go on by hand in the demo's server; it is stopped when psql ends
+	@scripts/psql.sh
+
+test: install ## Test the crates, then the extension in a private server
+	cargo test --workspace --exclude pg_teller --exclude teller-tests
+	cargo test -p teller-tests
+
+install: ## Build the extension and install it into the PostgreSQL of PG_CONFIG
+	@scripts/setup.sh
+	@scripts/install.sh
+
+fmt: ## Format the Rust sources
+	cargo fmt --all
+
+lint: ## Check format, lints and the length of files
+	@scripts/setup.sh
+	@scripts/lint.sh
+
+clean: ## Remove what was built, the tools and the demo's server
+	@scripts/demo.sh --remove
+	cargo clean

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# What a change must pass besides its tests: format, lints, and files short enough to read.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+longest=600
+
+cargo fmt --all -- --check
+cargo clippy --workspace --all-targets -- -D warnings
+
+long=$(git ls-files -z --cached --others --exclude-standard '*.rs' '*.sql' '*.sh' |
+    xargs -0 wc -l | awk -v longest=$longest '$2 != "total" && $1 > longest')
+if [[ -n $long ]]; then
+    echo "Files of more than $longest lines; split them by subject:" >&2
+    echo "$long" >&2
+    exit 1
+fi

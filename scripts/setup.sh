@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Brings what a bare Debian 12 with Rust and make lacks: Debian's packages and cargo-pgrx.
+# Does nothing that is done already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+pgrx_version=0.18.1
+
+# A pg_config of the user's own choice brings its server and headers with it.
+wanted=(gcc libc6-dev libclang-dev pkg-config)
+if [[ $PG_CONFIG == /usr/lib/postgresql/*/bin/pg_config ]]; then
+    major=${PG_CONFIG#/usr/lib/postgresql/}
+    major=${major%%/*}
+    wanted+=("postgresql-$major" "postgresql-server-dev-$major")
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+    status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [[ $status == installed ]] || missing+=("$package")
+done
+
+if ((${#missing[@]})); then
+    as_root=()
+    if ((EUID != 0)); then
+        if ! command -v sudo >/dev/null; then
+            echo "Missing Debian packages: ${missing[*]}" >&2
+            echo "There is no sudo here; as root, run: apt-get install ${missing[*]}" >&2
+            exit 1
+        fi
+        as_root=(sudo)
+    fi
+    echo "Installing Debian packages: ${missing[*]}"
+    # A server of Debian's own is not needed: demo and tests start private ones.
+    config=/etc/postgresql-common/createcluster.conf
+    if [[ " ${missing[*]} " == *" postgresql-"* && ! -e $config ]]; then
+        "${as_root[@]}" mkdir -p "${config%/*}"
+        echo "create_main_cluster = false" | "${as_root[@]}" tee "$config" >/dev/null
+    fi
+    "${as_root[@]}" apt-get update -q
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+        --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}"
+fi
+
+if [[ ! -x $PG_CONFIG ]]; then
+    echo "PG_CONFIG=$PG_CONFIG is no executable; name the pg_config of a PostgreSQL server" >&2
+    exit 1
+fi
+if [[ ! -e $("$PG_CONFIG" --includedir-server)/postgres.h ]]; then
+    echo "The PostgreSQL of $PG_CONFIG lacks its server headers" >&2
+    exit 1
+fi
+
+if [[ $(target/tools/bin/cargo-pgrx --version 2>/dev/null) != "cargo-pgrx $pgrx_version" ]]; then
+    # Without its default features cargo-pgrx needs no OpenSSL: it downloads nothing here.
+    # Unoptimized, since compiling it takes longer than all that it will ever do here.
+    echo "Installing cargo-pgrx $pgrx_version into target/tools"
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=target/tools/build \
+        cargo install cargo-pgrx --version "$pgrx_version" --locked --no-default-features \
+        --debug --force --root target/tools
+    rm -rf target/tools/build
+fi

@@ -1,0 +1,87 @@
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+use postgres::{Client, NoTls};
+
+use crate::repository;
+
+/// A private PostgreSQL server that does not outlive this process.
+///
+/// `scripts/server.sh guard` runs it and stops it when our end of its standard input closes,
+/// which happens when the value is dropped and, however the process ends, at its end. So the
+/// server of [`Server::shared`], which is never dropped, goes too.
+pub struct Server {
+    folder: String,
+    input: Option<ChildStdin>,
+    guard: Child,
+}
+
+impl Server {
+    /// A server of the caller's own, for tests that restart it or fill it.
+    pub fn start() -> Self {
+        let mut guard = script()
+            .arg("guard")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("scripts/server.sh runs");
+        let input = guard.stdin.take();
+        let output = guard.stdout.take().expect("the guard's output is a pipe");
+        let mut folder = String::new();
+        BufReader::new(output).read_line(&mut folder).expect("the guard's output is text");
+        let folder = folder.trim_end().to_owned();
+        assert!(!folder.is_empty(), "the private server did not start");
+        let server = Self { folder, input, guard };
+        server.prepare_templates();
+        server
+    }
+
+    /// The server that all tests of one binary share, each in a database of its own.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Stops the server in an orderly way and starts it again; all its sessions end.
+    pub fn restart(&self) {
+        let status = script().arg("restart").arg(&self.folder).status();
+        assert!(status.expect("scripts/server.sh runs").success(), "the server did not restart");
+    }
+
+    /// A session of `role` in `database`.
+    pub fn connect(&self, database: &str, role: &str) -> Client {
+        postgres::Config::new()
+            .host(&self.folder)
+            .dbname(database)
+            .user(role)
+            .connect(NoTls)
+            .unwrap_or_else(|error| panic!("connecting to {database} as {role}: {error}"))
+    }
+
+    /// Where its socket and its data lie.
+    pub(crate) fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Copying a database with the extension takes less time than `CREATE EXTENSION`.
+    fn prepare_templates(&self) {
+        let mut root = self.connect("postgres", "postgres");
+        root.batch_execute("CREATE DATABASE with_extension").unwrap();
+        let mut template = self.connect("with_extension", "postgres");
+        template.batch_execute("CREATE EXTENSION pg_teller").expect("CREATE EXTENSION pg_teller");
+        template.close().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // The guard's own failure would show as a server that is still there.
+        let _ = self.guard.wait();
+    }
+}
+
+fn script() -> Command {
+    Command::new(repository().join("scripts/server.sh"))
+}
