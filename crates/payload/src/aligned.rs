@@ -21,6 +21,15 @@ impl AlignedBytes {
     pub fn zeroed(len: usize) -> Self {
         Self { lines: vec![bytemuck::Zeroable::zeroed(); len.div_ceil(ALIGNMENT)], len }
     }
+
+    /// `len` zero bytes, or nothing if the memory is not to be had.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        let mut lines: Vec<Line> = Vec::new();
+        let count = len.div_ceil(ALIGNMENT);
+        lines.try_reserve_exact(count).ok()?;
+        lines.resize(count, bytemuck::Zeroable::zeroed());
+        Some(Self { lines, len })
+    }
 }
 
 impl std::ops::Deref for AlignedBytes {
