@@ -2,9 +2,12 @@
 //! streams, and the matrix kernels whose sums have one fixed order.
 
 pub mod control;
+pub mod kernels;
+pub mod math;
 pub mod options;
 pub mod random;
 
 pub use control::{Cancelled, Control, Step, Uninterrupted};
+pub use kernels::Isa;
 pub use options::{OptionError, Options};
 pub use random::Stream;

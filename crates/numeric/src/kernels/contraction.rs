@@ -1,0 +1,322 @@
+//! The one kernel under every layer: rows of `C` are sums of rows of `B`, weighted by `A`.
+//!
+//! With activations as height x width x channels and weights as kernel row x kernel column x
+//! input channel x output channel, the same loop computes convolutions (without copying patches
+//! apart), dense layers, and their gradients to the input and to the weights: see the layers for
+//! how each chooses its strides. The product of one step is added to every output by one fused
+//! multiply-add, steps in ascending order, so tiles, vectors, threads and batches leave the bits
+//! as they are.
+
+use super::simd::Simd;
+use super::{Isa, Token};
+
+/// Where the rows of `C` lie, and where in `A` each begins: a grid of `outer` x `inner` rows,
+/// in floats from the start of the slices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grid {
+    /// Rows of the grid.
+    pub outer: usize,
+    /// Columns of the grid.
+    pub inner: usize,
+    /// From one outer row to the next in `A`.
+    pub a_outer: usize,
+    /// From one inner row to the next in `A`.
+    pub a_inner: usize,
+    /// From one outer row to the next in `C`.
+    pub c_outer: usize,
+    /// From one inner row to the next in `C`.
+    pub c_inner: usize,
+}
+
+/// `C[row, column] = start + sum over segment, step of
+/// A[row + segment * a_segment + step * a_step] * B[segment * b_segment + step * b_step + column]`,
+/// all distances in floats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contraction {
+    /// The rows.
+    pub rows: Grid,
+    /// Contiguous columns of `B` and `C`.
+    pub columns: usize,
+    /// Outer count of the sum.
+    pub segments: usize,
+    /// Inner count of the sum.
+    pub steps: usize,
+    /// From one segment to the next in `A`.
+    pub a_segment: usize,
+    /// From one step to the next in `A`; 0 reads the same number again.
+    pub a_step: usize,
+    /// From one segment to the next in `B`.
+    pub b_segment: usize,
+    /// From one step to the next in `B`.
+    pub b_step: usize,
+    /// Negative results become 0. What is not a number stays so.
+    pub relu: bool,
+    /// A row of `C` is the maximum of four sums, whose rows of `A` begin at these distances from
+    /// the grid's. A later sum wins unless an earlier one is greater.
+    pub pool: Option<[usize; 4]>,
+}
+
+/// What a sum starts from.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// From 0.
+    Zero,
+    /// From one number a column.
+    Bias(&'a [f32]),
+    /// From what `C` holds: the sum goes on. Not with [`Contraction::pool`].
+    Continue,
+}
+
+impl Contraction {
+    /// Computes all rows of `c`.
+    ///
+    /// # Panics
+    /// If a stride leads outside a slice, the bias is shorter than the columns, or a pooled sum
+    /// is to be continued: programming errors of the caller, who has checked the shapes.
+    pub fn run(&self, isa: Isa, a: &[f32], b: &[f32], start: Start<'_>, c: &mut [f32]) {
+        if self.rows.outer == 0 || self.rows.inner == 0 || self.columns == 0 {
+            return;
+        }
+        self.check(a.len(), b.len(), start, c.len());
+        let job = Job { shape: self, a: a.as_ptr(), b: b.as_ptr(), start, c: c.as_mut_ptr() };
+        match isa.0 {
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx512(simd) => all_columns(simd, &job),
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx2(simd) => all_columns(simd, &job),
+            #[cfg(target_arch = "aarch64")]
+            Token::Neon(simd) => all_columns(simd, &job),
+            Token::Scalar(simd) => all_columns(simd, &job),
+        }
+    }
+
+    /// Products that a run adds.
+    pub fn products(&self) -> u64 {
+        let pooled = if self.pool.is_some() { 4 } else { 1 };
+        [self.rows.outer, self.rows.inner, self.columns, self.segments, self.steps]
+            .iter()
+            .fold(pooled, |product, &extent| product.saturating_mul(extent as u64))
+    }
+
+    /// The pointers of the tiles stay inside the slices because of this.
+    fn check(&self, a: usize, b: usize, start: Start<'_>, c: usize) {
+        let Grid { outer, inner, a_outer, a_inner, c_outer, c_inner } = self.rows;
+        let farthest_tap = self.pool.map_or(0, |taps| taps.into_iter().max().unwrap_or(0));
+        let last_c = last(&[(outer, c_outer), (inner, c_inner)], self.columns - 1);
+        assert!(last_c < c, "C has {c} floats, the contraction writes number {last_c}");
+        match start {
+            Start::Bias(bias) => assert!(bias.len() >= self.columns, "the bias is too short"),
+            Start::Continue => assert!(self.pool.is_none(), "a maximum cannot be continued"),
+            Start::Zero => {}
+        }
+        if self.segments == 0 || self.steps == 0 {
+            return;
+        }
+        let sums = [(self.segments, self.a_segment), (self.steps, self.a_step)];
+        let last_a = last(&[(outer, a_outer), (inner, a_inner), sums[0], sums[1]], farthest_tap);
+        assert!(last_a < a, "A has {a} floats, the contraction reads number {last_a}");
+        let sums = [(self.segments, self.b_segment), (self.steps, self.b_step)];
+        let last_b = last(&sums, self.columns - 1);
+        assert!(last_b < b, "B has {b} floats, the contraction reads number {last_b}");
+    }
+}
+
+/// The farthest number that counts and strides lead to; saturates, so that no slice reaches it.
+fn last(extents: &[(usize, usize)], first: usize) -> usize {
+    extents
+        .iter()
+        .fold(first, |sum, &(count, stride)| sum.saturating_add((count - 1).saturating_mul(stride)))
+}
+
+struct Job<'a> {
+    shape: &'a Contraction,
+    a: *const f32,
+    b: *const f32,
+    start: Start<'a>,
+    c: *mut f32,
+}
+
+/// Cuts the columns into blocks of 4, 2 or 1 vectors.
+fn all_columns<S: Simd>(simd: S, job: &Job<'_>) {
+    let Contraction { rows, columns, pool, .. } = job.shape;
+    // Wide tiles load less for each product; few rows need them to hide the latency of the sums.
+    let wide = pool.is_none() && (S::REGISTERS >= 32 || rows.outer * rows.inner <= 3);
+    let mut column = 0;
+    while column < *columns {
+        let left = columns - column;
+        let vectors = match left.div_ceil(S::LANES) {
+            4.. if wide => 4,
+            2.. => 2,
+            _ => 1,
+        };
+        let lanes = left - (vectors - 1) * S::LANES;
+        let masked = lanes < S::LANES;
+        let mask = simd.mask(lanes.min(S::LANES));
+        // SAFETY: `Contraction::check` has bounded all rows and columns.
+        simd.vectorize(|| unsafe {
+            match (vectors, masked) {
+                (4, false) => all_rows::<S, 4, false>(simd, job, column, mask),
+                (4, true) => all_rows::<S, 4, true>(simd, job, column, mask),
+                (2, false) => all_rows::<S, 2, false>(simd, job, column, mask),
+                (2, true) => all_rows::<S, 2, true>(simd, job, column, mask),
+                (_, false) => all_rows::<S, 1, false>(simd, job, column, mask),
+                (_, true) => all_rows::<S, 1, true>(simd, job, column, mask),
+            }
+        });
+        column += vectors * S::LANES;
+    }
+}
+
+/// Cuts the rows into tiles as high as the registers allow.
+///
+/// # Safety
+/// The job's shape must fit its slices; with `MASKED`, `mask` must choose the lanes of the last
+/// of `VECTORS` vectors from `column` on that exist, else all of them must exist.
+#[inline(always)]
+unsafe fn all_rows<S: Simd, const VECTORS: usize, const MASKED: bool>(
+    simd: S,
+    job: &Job<'_>,
+    column: usize,
+    mask: S::Mask,
+) {
+    let most = if S::REGISTERS >= 32 { 24 } else { 12 } / VECTORS;
+    let Grid { outer, inner, .. } = job.shape.rows;
+    let pooled = job.shape.pool.is_some();
+    let mut place = Place { y: 0, x: 0 };
+    let mut left = outer * inner;
+    macro_rules! tile {
+        ($rows:literal) => {{
+            // SAFETY: passed on from the caller; `left` rows are there.
+            unsafe { tile::<S, $rows, VECTORS, MASKED>(simd, job, column, mask, &mut place) }
+            left -= if pooled { $rows / 4 } else { $rows };
+        }};
+    }
+    if pooled {
+        while left > 0 {
+            if most >= 12 && left >= 3 { tile!(12) } else { tile!(4) }
+        }
+        return;
+    }
+    while left > 0 {
+        match left {
+            12.. if most >= 12 => tile!(12),
+            9.. if most >= 9 => tile!(9),
+            6.. if most >= 6 => tile!(6),
+            4.. if most >= 4 => tile!(4),
+            3.. => tile!(3),
+            2.. => tile!(2),
+            _ => tile!(1),
+        }
+    }
+}
+
+/// A position in the grid of rows.
+struct Place {
+    y: usize,
+    x: usize,
+}
+
+/// `ROWS` sums of `VECTORS` vectors each, held in registers from the first to the last product.
+///
+/// # Safety
+/// As for [`all_rows`]; `ROWS` sums must be left in the grid from `place` on.
+#[inline(always)]
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const MASKED: bool>(
+    simd: S,
+    job: &Job<'_>,
+    column: usize,
+    mask: S::Mask,
+    place: &mut Place,
+) {
+    let shape = job.shape;
+    let mut a = [job.a; ROWS];
+    let mut c = [job.c; ROWS];
+    let sums = if shape.pool.is_some() { 4 } else { 1 };
+    for row in 0..ROWS / sums {
+        let from = place.y * shape.rows.a_outer + place.x * shape.rows.a_inner;
+        for sum in 0..sums {
+            let tap = shape.pool.map_or(0, |taps| taps[sum]);
+            a[row * sums + sum] = job.a.wrapping_add(from + tap);
+        }
+        let to = place.y * shape.rows.c_outer + place.x * shape.rows.c_inner;
+        c[row] = job.c.wrapping_add(to + column);
+        place.x += 1;
+        if place.x == shape.rows.inner {
+            *place = Place { y: place.y + 1, x: 0 };
+        }
+    }
+
+    let load = |from: *const f32, vector: usize| {
+        let from = from.wrapping_add(vector * S::LANES);
+        if MASKED && vector == VECTORS - 1 {
+            // SAFETY: the caller grants the masked lanes.
+            unsafe { simd.load_masked(mask, from) }
+        } else {
+            // SAFETY: the caller grants whole vectors before the last.
+            unsafe { simd.load(from) }
+        }
+    };
+    let mut sum = [[simd.splat(0.0); VECTORS]; ROWS];
+    match job.start {
+        Start::Zero => {}
+        Start::Bias(bias) => {
+            let bias = bias.as_ptr().wrapping_add(column);
+            for vector in 0..VECTORS {
+                let value = load(bias, vector);
+                for row in &mut sum {
+                    row[vector] = value;
+                }
+            }
+        }
+        Start::Continue => {
+            for (row, from) in sum.iter_mut().zip(c) {
+                for (vector, value) in row.iter_mut().enumerate() {
+                    *value = load(from, vector);
+                }
+            }
+        }
+    }
+
+    for segment in 0..shape.segments {
+        let mut offset = segment * shape.a_segment;
+        let mut b = job.b.wrapping_add(segment * shape.b_segment + column);
+        for _ in 0..shape.steps {
+            let b_vectors: [S::Vector; VECTORS] = std::array::from_fn(|vector| load(b, vector));
+            for (row, a) in sum.iter_mut().zip(a) {
+                // SAFETY: the shape was checked against A.
+                let weight = simd.splat(unsafe { *a.wrapping_add(offset) });
+                for (value, b_vector) in row.iter_mut().zip(b_vectors) {
+                    *value = simd.fma(weight, b_vector, *value);
+                }
+            }
+            offset += shape.a_step;
+            b = b.wrapping_add(shape.b_step);
+        }
+    }
+
+    if shape.relu {
+        let zero = simd.splat(0.0);
+        for value in sum.as_flattened_mut() {
+            *value = simd.max(zero, *value);
+        }
+    }
+    for row in 0..ROWS / sums {
+        for (vector, mut value) in sum[row * sums].into_iter().enumerate() {
+            for other in 1..sums {
+                value = simd.max(value, sum[row * sums + other][vector]);
+            }
+            let to = c[row].wrapping_add(vector * S::LANES);
+            if MASKED && vector == VECTORS - 1 {
+                // SAFETY: the caller grants the masked lanes.
+                unsafe { simd.store_masked(mask, to, value) }
+            } else {
+                // SAFETY: the caller grants whole vectors before the last.
+                unsafe { simd.store(to, value) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "contraction_tests.rs"]
+mod tests;
