@@ -1,1 +1,59 @@
-//! recommend
+//! Recommenders: interactions in, factors and answers out. Training runs on the ambient rayon
+//! pool and gives the same bits for any number of threads; a [`Recommender`] answers on the
+//! calling thread alone.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//! use teller_numeric::{Options, Uninterrupted};
+//! use teller_payload::SharedBytes;
+//! use teller_recommend::{AlgorithmParams, IdRef, InteractionsBuilder, Recommender, Request, fit};
+//!
+//! let mut builder = InteractionsBuilder::new(1 << 30);
+//! for (user, item) in [(1, "card"), (1, "loan"), (2, "card"), (2, "loan"), (3, "card")] {
+//!     builder.push(IdRef::Integer(user), IdRef::Text(item), 1.0)?;
+//! }
+//! let data = builder.finish(&Uninterrupted)?;
+//! let given = serde_json::json!({"factors": 2});
+//! let mut options = Options::new("recommendation", &given)?;
+//! let params = AlgorithmParams::read(&mut options)?;
+//! options.finish()?;
+//! let fitted = fit(&params, &data, &Uninterrupted)?;
+//!
+//! let parts: BTreeMap<String, SharedBytes> = fitted
+//!     .parts()
+//!     .into_iter()
+//!     .map(|(name, bytes)| (name.to_owned(), Arc::new(bytes) as SharedBytes))
+//!     .collect();
+//! let recommender = Recommender::load(&parts)?;
+//! let user = recommender.user_index(IdRef::Integer(3));
+//! let request = Request { user, k: 10, candidates: None, include_seen: false };
+//! let best = recommender.recommend(&request, &Uninterrupted)?;
+//! assert_eq!(best.len(), 1);
+//! assert_eq!(recommender.item_id(best[0].0), Some(IdRef::Text("loan")));
+//! # Ok::<(), teller_recommend::Error>(())
+//! ```
+
+mod algorithm;
+mod csr;
+mod dense;
+mod error;
+mod fitted;
+mod ids;
+mod interactions;
+pub mod metrics;
+mod recommender;
+mod top_k;
+mod vectors;
+
+pub use algorithm::als::{AlsParams, Solver};
+pub use algorithm::svd::SvdParams;
+pub use algorithm::{AlgorithmParams, fit, memory_needed};
+pub use csr::Csr;
+pub use error::Error;
+pub use fitted::FittedRecommender;
+pub use ids::{IdRef, Ids, IdsView};
+pub use interactions::{Interactions, InteractionsBuilder};
+pub use metrics::evaluate;
+pub use recommender::{Recommender, Request};
+pub use top_k::TopK;

@@ -1,0 +1,104 @@
+//! The algorithms, one a file.
+
+pub(crate) mod als;
+mod least_squares;
+mod popular;
+pub(crate) mod svd;
+
+use teller_numeric::{Control, OptionError, Options};
+
+use crate::dense::gram_parts;
+use crate::{AlsParams, Error, FittedRecommender, Interactions, SvdParams};
+
+/// An algorithm with its checked parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AlgorithmParams {
+    /// Alternating least squares with confidence weights.
+    Als(AlsParams),
+    /// Truncated singular value decomposition.
+    Svd(SvdParams),
+    /// The items that most users had.
+    Popular,
+}
+
+#[derive(Clone, Copy)]
+enum Name {
+    Als,
+    Svd,
+    Popular,
+}
+
+impl AlgorithmParams {
+    /// Reads `algorithm` (`als`, `svd` or `popular`; the first is the default) and then the
+    /// options of that algorithm.
+    pub fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
+        let names = [("als", Name::Als), ("svd", Name::Svd), ("popular", Name::Popular)];
+        Ok(match options.choice("algorithm", &names)? {
+            Name::Als => Self::Als(AlsParams::read(options)?),
+            Name::Svd => Self::Svd(SvdParams::read(options)?),
+            Name::Popular => Self::Popular,
+        })
+    }
+
+    /// The algorithm's name in options.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Als(_) => "als",
+            Self::Svd(_) => "svd",
+            Self::Popular => "popular",
+        }
+    }
+}
+
+/// Trains a recommender on the ambient rayon pool.
+///
+/// # Errors
+/// [`Error::Cancelled`]; [`Error::Diverged`] when weights are so large that numbers overflow.
+pub fn fit(
+    algorithm: &AlgorithmParams,
+    data: &Interactions,
+    control: &dyn Control,
+) -> Result<FittedRecommender, Error> {
+    match algorithm {
+        AlgorithmParams::Als(params) => als::fit(params, data, control),
+        AlgorithmParams::Svd(params) => svd::fit(params, data, control),
+        AlgorithmParams::Popular => Ok(popular::fit(data)),
+    }
+}
+
+/// Bytes that [`fit`] takes at its peak, [`FittedRecommender::parts`] and the interactions
+/// included, the ids' texts not.
+pub fn memory_needed(
+    algorithm: &AlgorithmParams,
+    users: u64,
+    items: u64,
+    interactions: u64,
+) -> u64 {
+    let both = users.saturating_add(items);
+    let matrix = interactions.saturating_mul(8).saturating_add(both.saturating_mul(16));
+    let numbers = |factors: u64| both.saturating_mul(factors).saturating_mul(4);
+    let square = |n: u64, parts: u64| n.saturating_mul(n).saturating_mul(4 * (parts + 16));
+    let parts = |rows: u64| gram_parts(rows as usize) as u64;
+    let training = match algorithm {
+        // The transposed matrix, the factors, and those of the other side times an inverse.
+        AlgorithmParams::Als(params) => matrix
+            .saturating_add(numbers(params.factors as u64).saturating_mul(2))
+            .saturating_add(square(params.factors as u64, parts(users.max(items)))),
+        // Two tall matrices a side while one is turned into the next.
+        AlgorithmParams::Svd(params) => {
+            let width = (params.factors + params.oversampling) as u64;
+            matrix
+                .saturating_add(numbers(width).saturating_mul(2))
+                .saturating_add(square(width, parts(users.max(items))))
+        }
+        AlgorithmParams::Popular => 0,
+    };
+    let factors = match algorithm {
+        AlgorithmParams::Als(params) => numbers(params.factors as u64),
+        AlgorithmParams::Svd(params) => numbers(params.factors as u64),
+        AlgorithmParams::Popular => 0,
+    };
+    // Fitted numbers and their payloads.
+    let result = factors.saturating_add(matrix).saturating_mul(2);
+    matrix.saturating_add(training.max(result))
+}

@@ -1,0 +1,75 @@
+use teller_numeric::{Cancelled, OptionError};
+use teller_payload::PayloadError;
+
+/// Why a recommender could not be trained, loaded or asked.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The caller wanted it to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// There is nothing to work on.
+    #[error("there are no {0}")]
+    NoRows(&'static str),
+    /// A weight that says nothing about liking.
+    #[error("the weight of row {row} is {value}, expected a finite number greater than 0")]
+    Weight {
+        /// 1-based, in the order in which rows came.
+        row: u64,
+        /// As given.
+        value: f32,
+    },
+    /// Integer ids and text ids in one column.
+    #[error("the {column} id of row {row} is {got}, but those before it are {expected}")]
+    MixedIds {
+        /// "user" or "item".
+        column: &'static str,
+        /// 1-based, in the order in which rows came.
+        row: u64,
+        /// What the row has.
+        got: &'static str,
+        /// What the rows before it have.
+        expected: &'static str,
+    },
+    /// An option was refused.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// A stored part is no payload, or lacks an array.
+    #[error("the part \"{part}\" of the recommender cannot be read: {source}")]
+    Payload {
+        /// Name of the part.
+        part: &'static str,
+        /// What is wrong with it.
+        source: PayloadError,
+    },
+    /// Parts that are each readable do not fit together.
+    #[error("the recommender's parts are inconsistent: {0}")]
+    Inconsistent(String),
+    /// More memory is needed than is allowed.
+    #[error("{what} need {needed} bytes, at most {limit} are allowed")]
+    TooLarge {
+        /// What takes the memory.
+        what: &'static str,
+        /// Bytes that would be needed.
+        needed: u64,
+        /// Bytes that are allowed.
+        limit: u64,
+    },
+    /// More distinct users or items than indexes.
+    #[error("there are more than {limit} distinct {what}")]
+    TooMany {
+        /// "users" or "items".
+        what: &'static str,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The numbers ran out of range.
+    #[error("training of {algorithm} diverged at step {step}: the loss is {loss}")]
+    Diverged {
+        /// Name of the algorithm.
+        algorithm: &'static str,
+        /// 1-based sweep.
+        step: u32,
+        /// The loss, not finite.
+        loss: f64,
+    },
+}

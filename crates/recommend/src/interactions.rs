@@ -1,0 +1,374 @@
+//! Who took what, how much: gathered row by row from a cursor, then a sparse matrix that does
+//! not depend on the order of the rows.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use teller_numeric::Control;
+
+use crate::csr::{Csr, POLL, accumulate};
+use crate::{Error, IdRef, Ids, IdsView};
+
+/// Indexes are below this, so that a count fits an index too.
+const MAX_IDS: usize = u32::MAX as usize - 1;
+const ROWS_PER_CHUNK: usize = 1 << 16;
+/// 12 for the row as it came, 8 for its entry of the matrix: both exist while it is built.
+const BYTES_PER_ROW: u64 = 20;
+
+#[derive(Clone, Copy)]
+struct Row {
+    user: u32,
+    item: u32,
+    weight: f32,
+}
+
+/// Gathers rows of user, item and weight; counts memory as it grows.
+pub struct InteractionsBuilder {
+    users: Column,
+    items: Column,
+    chunks: Vec<Vec<Row>>,
+    rows: u64,
+    max_bytes: u64,
+}
+
+impl InteractionsBuilder {
+    /// A builder that takes at most about `max_bytes` of memory, [`Self::finish`] included.
+    pub fn new(max_bytes: u64) -> Self {
+        Self {
+            users: Column::new("user", "users"),
+            items: Column::new("item", "items"),
+            chunks: Vec::new(),
+            rows: 0,
+            max_bytes,
+        }
+    }
+
+    /// Adds a row. `weight` says how much the user wants the item: finite and greater than 0.
+    pub fn push(&mut self, user: IdRef<'_>, item: IdRef<'_>, weight: f32) -> Result<(), Error> {
+        let row = self.rows + 1;
+        if !(weight.is_finite() && weight > 0.0) {
+            return Err(Error::Weight { row, value: weight });
+        }
+        let user = self.users.index(user, row)?;
+        let item = self.items.index(item, row)?;
+        let needed = row * BYTES_PER_ROW + self.users.bytes + self.items.bytes;
+        if needed > self.max_bytes {
+            return Err(Error::TooLarge {
+                what: "the interactions",
+                needed,
+                limit: self.max_bytes,
+            });
+        }
+        // Chunks rather than one growing vector: no moment with two copies of the rows.
+        match self.chunks.last_mut().filter(|chunk| chunk.len() < ROWS_PER_CHUNK) {
+            Some(chunk) => chunk.push(Row { user, item, weight }),
+            None => {
+                let mut chunk = Vec::with_capacity(ROWS_PER_CHUNK.min(1 << (row.min(16))));
+                chunk.push(Row { user, item, weight });
+                self.chunks.push(chunk);
+            }
+        }
+        self.rows = row;
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The rows as a matrix: rows of the same user and item are summed.
+    pub fn finish(self, control: &dyn Control) -> Result<Interactions, Error> {
+        if self.rows == 0 {
+            return Err(Error::NoRows("interactions"));
+        }
+        let (users, user_ranks) = self.users.finish(control)?;
+        let (items, item_ranks) = self.items.finish(control)?;
+        let mut offsets = vec![0u64; user_ranks.len() + 1];
+        for chunk in &self.chunks {
+            control.check()?;
+            chunk.iter().for_each(|row| offsets[user_ranks[row.user as usize] as usize + 1] += 1);
+        }
+        accumulate(&mut offsets);
+        let mut entries = vec![(0u32, 0f32); self.rows as usize];
+        let mut next = offsets.clone();
+        for chunk in self.chunks {
+            control.check()?;
+            for row in chunk {
+                let next = &mut next[user_ranks[row.user as usize] as usize];
+                entries[*next as usize] = (item_ranks[row.item as usize], row.weight);
+                *next += 1;
+            }
+        }
+        drop((next, user_ranks, item_ranks));
+        let by_user = merge(offsets, entries, control)?;
+        let duplicates = self.rows - by_user.columns.len() as u64;
+        Ok(Interactions { users, items, by_user, duplicates })
+    }
+}
+
+/// Sorts each row by item and sums equal items.
+fn merge(
+    mut offsets: Vec<u64>,
+    mut entries: Vec<(u32, f32)>,
+    control: &dyn Control,
+) -> Result<Csr, Error> {
+    let mut columns = Vec::with_capacity(entries.len());
+    let mut values = Vec::with_capacity(entries.len());
+    let mut start = 0;
+    let mut until_poll = 0;
+    for offset in offsets.iter_mut().skip(1) {
+        let end = *offset as usize;
+        let row_entries = &mut entries[start..end];
+        if until_poll <= row_entries.len() {
+            control.check()?;
+            until_poll = POLL;
+        }
+        until_poll = until_poll.saturating_sub(row_entries.len() + 1);
+        // Weights are sorted too: the sum of duplicates must not depend on the order of rows.
+        row_entries.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        for same in row_entries.chunk_by(|a, b| a.0 == b.0) {
+            let sum: f64 = same.iter().map(|&(_, weight)| f64::from(weight)).sum();
+            columns.push(same[0].0);
+            values.push((sum as f32).min(f32::MAX));
+        }
+        *offset = columns.len() as u64;
+        start = end;
+    }
+    Ok(Csr { offsets, columns, values })
+}
+
+/// The interactions of users with items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interactions {
+    users: Ids,
+    items: Ids,
+    by_user: Csr,
+    duplicates: u64,
+}
+
+impl Interactions {
+    /// Ids of the users; user `u` is row `u`.
+    pub fn users(&self) -> IdsView<'_> {
+        self.users.view()
+    }
+
+    /// Ids of the items; item `i` is column `i`.
+    pub fn items(&self) -> IdsView<'_> {
+        self.items.view()
+    }
+
+    /// Weights, users x items.
+    pub fn by_user(&self) -> &Csr {
+        &self.by_user
+    }
+
+    /// Weights, items x users.
+    pub fn by_item(&self, control: &dyn Control) -> Result<Csr, Error> {
+        Ok(self.by_user.transpose(self.items().len(), control)?)
+    }
+
+    /// Distinct pairs of user and item.
+    pub fn len(&self) -> usize {
+        self.by_user.columns.len()
+    }
+
+    /// Never: without rows there are no interactions to make.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows that were summed into another one.
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates
+    }
+
+    /// Distinct users of each item.
+    pub fn popularity(&self) -> Vec<f32> {
+        let mut counts = vec![0u32; self.items().len()];
+        self.by_user.columns.iter().for_each(|&item| counts[item as usize] += 1);
+        counts.into_iter().map(|count| count as f32).collect()
+    }
+
+    pub(crate) fn owned_ids(&self) -> (Ids, Ids) {
+        (self.users.clone(), self.items.clone())
+    }
+}
+
+/// Gives each distinct id of a column a provisional index in the order of arrival.
+struct Column {
+    name: &'static str,
+    plural: &'static str,
+    indexes: Indexes,
+    bytes: u64,
+}
+
+enum Indexes {
+    None,
+    Integers(HashMap<i64, u32>),
+    Texts(HashMap<Box<str>, u32>),
+}
+
+impl Column {
+    fn new(name: &'static str, plural: &'static str) -> Self {
+        Self { name, plural, indexes: Indexes::None, bytes: 0 }
+    }
+
+    fn index(&mut self, id: IdRef<'_>, row: u64) -> Result<u32, Error> {
+        if matches!(self.indexes, Indexes::None) {
+            self.indexes = match id {
+                IdRef::Integer(_) => Indexes::Integers(HashMap::new()),
+                IdRef::Text(_) => Indexes::Texts(HashMap::new()),
+            };
+        }
+        let mixed = |expected| Error::MixedIds { column: self.name, row, got: id.kind(), expected };
+        let (known, count) = match (&self.indexes, id) {
+            (Indexes::Integers(map), IdRef::Integer(id)) => (map.get(&id).copied(), map.len()),
+            (Indexes::Texts(map), IdRef::Text(id)) => (map.get(id).copied(), map.len()),
+            (Indexes::Integers(_), IdRef::Text(_)) => return Err(mixed("integers")),
+            _ => return Err(mixed("texts")),
+        };
+        if let Some(index) = known {
+            return Ok(index);
+        }
+        if count >= MAX_IDS {
+            return Err(Error::TooMany { what: self.plural, limit: MAX_IDS as u64 });
+        }
+        let index = count as u32;
+        // Estimates of a growing table's slots, the sorted ids, the ranks and the offsets.
+        match (&mut self.indexes, id) {
+            (Indexes::Integers(map), IdRef::Integer(id)) => {
+                map.insert(id, index);
+                self.bytes += 80;
+            }
+            (Indexes::Texts(map), IdRef::Text(id)) => {
+                map.insert(id.into(), index);
+                self.bytes += 136 + 2 * id.len() as u64;
+            }
+            _ => {}
+        }
+        Ok(index)
+    }
+
+    /// The sorted ids, and for each provisional index its place among them.
+    fn finish(self, control: &dyn Control) -> Result<(Ids, Vec<u32>), Error> {
+        match self.indexes {
+            Indexes::None => Ok((Ids::Integers(Vec::new()), Vec::new())),
+            Indexes::Integers(map) => {
+                let (ids, ranks) = sorted(map);
+                control.check()?;
+                Ok((Ids::Integers(ids), ranks))
+            }
+            Indexes::Texts(map) => {
+                let (ids, ranks) = sorted(map);
+                control.check()?;
+                let mut offsets = Vec::with_capacity(ids.len() + 1);
+                let mut bytes = Vec::with_capacity(ids.iter().map(|id| id.len()).sum());
+                offsets.push(0);
+                for id in ids {
+                    bytes.extend_from_slice(id.as_bytes());
+                    offsets.push(bytes.len() as u64);
+                }
+                Ok((Ids::Texts { offsets, bytes }, ranks))
+            }
+        }
+    }
+}
+
+fn sorted<T: Ord + Hash>(map: HashMap<T, u32>) -> (Vec<T>, Vec<u32>) {
+    let mut pairs: Vec<(T, u32)> = map.into_iter().collect();
+    pairs.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut ranks = vec![0; pairs.len()];
+    for (rank, &(_, provisional)) in pairs.iter().enumerate() {
+        ranks[provisional as usize] = rank as u32;
+    }
+    (pairs.into_iter().map(|(id, _)| id).collect(), ranks)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use teller_numeric::Uninterrupted;
+
+    use super::*;
+
+    fn build(rows: &[(i64, String, f32)]) -> Result<Interactions, Error> {
+        let mut builder = InteractionsBuilder::new(1 << 20);
+        for (user, item, weight) in rows {
+            builder.push(IdRef::Integer(*user), IdRef::Text(item), *weight)?;
+        }
+        builder.finish(&Uninterrupted)
+    }
+
+    proptest! {
+        #[test]
+        fn equals_a_map_in_any_order(
+            rows in prop::collection::vec((-5i64..5, "[ab]{1,2}", 0.1f32..9.0), 1..80),
+            seed in any::<u64>(),
+        ) {
+            let data = build(&rows).unwrap();
+            let mut map = BTreeMap::<_, Vec<f32>>::new();
+            for (user, item, weight) in &rows {
+                map.entry((*user, item.clone())).or_default().push(*weight);
+            }
+            prop_assert_eq!(data.len(), map.len());
+            prop_assert_eq!(data.duplicates(), (rows.len() - map.len()) as u64);
+            for ((user, item), weights) in &map {
+                let user = data.users().index(IdRef::Integer(*user)).unwrap();
+                let item = data.items().index(IdRef::Text(item)).unwrap();
+                let (columns, values) = data.by_user().row(user as usize);
+                let at = columns.binary_search(&item).unwrap();
+                let sum: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+                prop_assert!((f64::from(values[at]) - sum).abs() < 1e-4);
+            }
+            let mut shuffled = rows.clone();
+            teller_numeric::Stream::new(seed, "test", 0).shuffle(&mut shuffled);
+            prop_assert_eq!(build(&shuffled).unwrap(), data);
+        }
+
+        #[test]
+        fn transposing_twice_changes_nothing(
+            rows in prop::collection::vec((0i64..9, "[abcd]", 0.1f32..9.0), 1..50),
+        ) {
+            let data = build(&rows).unwrap();
+            let by_item = data.by_item(&Uninterrupted).unwrap();
+            let back = by_item.transpose(data.users().len(), &Uninterrupted).unwrap();
+            prop_assert_eq!(&back, data.by_user());
+            let degrees: Vec<f32> =
+                (0..by_item.rows()).map(|item| by_item.degree(item) as f32).collect();
+            prop_assert_eq!(degrees, data.popularity());
+        }
+    }
+
+    #[test]
+    fn bad_rows_are_named() {
+        for value in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let error = build(&[(1, "a".into(), 1.0), (1, "b".into(), value)]).unwrap_err();
+            assert!(matches!(error, Error::Weight { row: 2, .. }), "{error}");
+        }
+        let mut builder = InteractionsBuilder::new(1 << 20);
+        builder.push(IdRef::Integer(1), IdRef::Integer(2), 1.0).unwrap();
+        let error = builder.push(IdRef::Integer(1), IdRef::Text("2"), 1.0).unwrap_err();
+        let expected = "the item id of row 2 is a text, but those before it are integers";
+        assert_eq!(error.to_string(), expected);
+        let empty = InteractionsBuilder::new(1 << 20).finish(&Uninterrupted);
+        assert_eq!(empty.unwrap_err(), Error::NoRows("interactions"));
+    }
+
+    #[test]
+    fn memory_is_limited() {
+        let mut builder = InteractionsBuilder::new(10_000);
+        let error = (0..1000)
+            .find_map(|id| builder.push(IdRef::Integer(id), IdRef::Integer(0), 1.0).err())
+            .unwrap();
+        assert!(matches!(error, Error::TooLarge { needed: 10_001.., limit: 10_000, .. }));
+    }
+
+    #[test]
+    fn a_sum_beyond_the_range_stays_finite() {
+        let rows = vec![(1, "a".to_owned(), f32::MAX); 2];
+        assert_eq!(build(&rows).unwrap().by_user().values, [f32::MAX]);
+    }
+}

@@ -1,0 +1,141 @@
+//! How good a ranking is, against what the user really took.
+
+use rayon::prelude::*;
+use teller_numeric::Control;
+
+use crate::{Error, Interactions, Recommender, Request};
+
+/// Normalized discounted cumulative gain (Jarvelin and Kekalainen 2002) with binary relevance.
+/// `hits` says for each rank, best first, whether the item there is relevant; `relevant` is how
+/// many relevant items there are in all. Between 0 and 1.
+pub fn ndcg_at_k(hits: &[bool], relevant: usize, k: usize) -> f64 {
+    let gain = |rank: usize| 1.0 / libm::log2(rank as f64 + 2.0);
+    let ideal: f64 = (0..relevant.min(k)).map(gain).sum();
+    let got: f64 = ranks(hits, k).map(gain).sum();
+    if ideal > 0.0 { got / ideal } else { 0.0 }
+}
+
+/// The share of the relevant items that are among the first `k`.
+pub fn recall_at_k(hits: &[bool], relevant: usize, k: usize) -> f64 {
+    if relevant == 0 { 0.0 } else { ranks(hits, k).count() as f64 / relevant as f64 }
+}
+
+/// Average precision: the mean, over as many relevant items as `k` can hold, of the precision at
+/// the rank of each that was found. Its mean over users is MAP.
+pub fn map_at_k(hits: &[bool], relevant: usize, k: usize) -> f64 {
+    let sum: f64 = ranks(hits, k)
+        .enumerate()
+        .map(|(found, rank)| (found + 1) as f64 / (rank + 1) as f64)
+        .sum();
+    if relevant == 0 || k == 0 { 0.0 } else { sum / relevant.min(k) as f64 }
+}
+
+/// One over the rank of the first relevant item, 0 where there is none.
+pub fn mrr(hits: &[bool], k: usize) -> f64 {
+    ranks(hits, k).next().map_or(0.0, |rank| 1.0 / (rank + 1) as f64)
+}
+
+/// 0-based ranks below `k` of the relevant items.
+fn ranks(hits: &[bool], k: usize) -> impl Iterator<Item = usize> {
+    hits.iter().take(k).enumerate().filter(|&(_, &hit)| hit).map(|(rank, _)| rank)
+}
+
+/// NDCG, recall, MAP and MRR at `k` of `recommender` on interactions that it was not trained on.
+///
+/// Averaged over all users with held-out items, also over users that the model does not know
+/// (they get the popular items). Held-out items that the model does not know count as relevant
+/// and cannot be found. What a user had in training is neither recommended nor relevant; a user
+/// with nothing left is not counted.
+///
+/// # Errors
+/// [`Error::NoRows`] if no user is left.
+pub fn evaluate(
+    recommender: &Recommender,
+    held_out: &Interactions,
+    k: usize,
+    control: &dyn Control,
+) -> Result<Vec<(String, f64)>, Error> {
+    let items = (0..held_out.items().len() as u32)
+        .map(|item| held_out.items().get(item).and_then(|id| recommender.item_index(id)))
+        .collect::<Vec<Option<u32>>>();
+    let by_user = (0..held_out.users().len() as u32)
+        .into_par_iter()
+        .map(|user| {
+            let known = held_out.users().get(user).and_then(|id| recommender.user_index(id));
+            let seen = known.map_or(&[][..], |user| recommender.seen(user));
+            // Both sides' ids are sorted, so known items ascend as their held-out indexes do.
+            let relevant: Vec<Option<u32>> = held_out
+                .by_user()
+                .row(user as usize)
+                .0
+                .iter()
+                .map(|&item| items[item as usize])
+                .filter(|item| item.is_none_or(|item| seen.binary_search(&item).is_err()))
+                .collect();
+            if relevant.is_empty() {
+                return Ok(None);
+            }
+            let request = Request { user: known, k, candidates: None, include_seen: false };
+            let best = recommender.recommend(&request, control)?;
+            let hits: Vec<bool> =
+                best.iter().map(|&(item, _)| relevant.contains(&Some(item))).collect();
+            let relevant = relevant.len();
+            Ok(Some([
+                ndcg_at_k(&hits, relevant, k),
+                recall_at_k(&hits, relevant, k),
+                map_at_k(&hits, relevant, k),
+                mrr(&hits, k),
+            ]))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    // Summed in the users' order: the same bits for any number of threads.
+    let mut sums = [0f64; 4];
+    let mut users = 0u64;
+    for metrics in by_user.into_iter().flatten() {
+        users += 1;
+        sums.iter_mut().zip(metrics).for_each(|(sum, metric)| *sum += metric);
+    }
+    if users == 0 {
+        return Err(Error::NoRows("interactions beyond those that the model was trained on"));
+    }
+    let names = ["ndcg", "recall", "map", "mrr"];
+    let mut metrics: Vec<(String, f64)> = names
+        .iter()
+        .zip(sums)
+        .map(|(name, sum)| (format!("{name}@{k}"), sum / users as f64))
+        .collect();
+    metrics.push(("users".to_owned(), users as f64));
+    Ok(metrics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-12
+    }
+
+    #[test]
+    fn worked_examples() {
+        let hits = [false, true, true, false];
+        let log2 = f64::log2;
+        let ideal = 1.0 + 1.0 / log2(3.0) + 1.0 / log2(4.0);
+        let got = 1.0 / log2(3.0) + 1.0 / log2(4.0);
+        assert!(close(ndcg_at_k(&hits, 3, 4), got / ideal));
+        assert!(close(ndcg_at_k(&hits, 3, 2), (1.0 / log2(3.0)) / (1.0 + 1.0 / log2(3.0))));
+        assert!(close(recall_at_k(&hits, 5, 4), 0.4));
+        assert!(close(map_at_k(&hits, 3, 4), (1.0 / 2.0 + 2.0 / 3.0) / 3.0));
+        assert!(close(mrr(&hits, 4), 0.5));
+        assert!(close(ndcg_at_k(&[true; 4], 9, 4), 1.0));
+        assert!(close(map_at_k(&[true; 4], 9, 4), 1.0));
+    }
+
+    #[test]
+    fn nothing_relevant_is_no_division_by_zero() {
+        assert_eq!(ndcg_at_k(&[], 0, 10), 0.0);
+        assert_eq!(recall_at_k(&[false], 0, 10), 0.0);
+        assert_eq!(map_at_k(&[true], 1, 0), 0.0);
+        assert_eq!(mrr(&[false], 10), 0.0);
+    }
+}

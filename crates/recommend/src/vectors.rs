@@ -1,0 +1,108 @@
+//! Sums over factors. A dot product has 16 fixed lanes, added up by one fixed tree: the same bits
+//! with vectors of any width, and fast where rows lie in place one after the other.
+
+const LANES: usize = 16;
+
+/// `a · b`, of the shorter's length.
+#[inline]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    let mut lanes = [0f32; LANES];
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..LANES {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    for ((lane, a), b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane += a * b;
+    }
+    tree(&lanes)
+}
+
+#[inline]
+fn tree(lanes: &[f32; LANES]) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+/// `y += a x`.
+#[inline]
+pub(crate) fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += a * x;
+    }
+}
+
+/// `out[i] = rows[i] · vector` for rows of the vector's length.
+pub(crate) fn scores(vector: &[f32], rows: &[f32], out: &mut [f32]) {
+    for (out, row) in out.iter_mut().zip(rows.chunks_exact(vector.len().max(1))) {
+        *out = dot(vector, row);
+    }
+}
+
+/// `out = x M` for a square, row-major matrix M.
+pub(crate) fn vector_matrix(x: &[f32], matrix: &[f32], out: &mut [f32]) {
+    const TILE: usize = 32;
+    let columns = out.len();
+    let (tiles, rest) = out.as_chunks_mut::<TILE>();
+    for (tile, out) in tiles.iter_mut().enumerate() {
+        let mut sums = [0f32; TILE];
+        for (&x, row) in x.iter().zip(matrix.chunks_exact(columns)) {
+            if let Some(row) = row[tile * TILE..].first_chunk::<TILE>() {
+                for lane in 0..TILE {
+                    sums[lane] += x * row[lane];
+                }
+            }
+        }
+        *out = sums;
+    }
+    if !rest.is_empty() {
+        rest.fill(0.0);
+        for (&x, row) in x.iter().zip(matrix.chunks_exact(columns)) {
+            axpy(x, &row[columns - rest.len()..], rest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn vectors() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
+        (0usize..130).prop_flat_map(|n| {
+            let vector = || prop::collection::vec(-1f32..1.0, n);
+            (vector(), vector())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn dot_equals_the_long_way((a, b) in vectors()) {
+            let exact: f64 = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            prop_assert!((f64::from(dot(&a, &b)) - exact).abs() < 1e-5);
+        }
+
+        #[test]
+        fn products_with_a_matrix((x, seed) in vectors()) {
+            let n = x.len();
+            let matrix: Vec<f32> =
+                (0..n * n).map(|i| seed[i % n] * seed[i / n] + seed[(i * 7) % n]).collect();
+            let mut out = vec![f32::NAN; n];
+            vector_matrix(&x, &matrix, &mut out);
+            for (column, &got) in out.iter().enumerate() {
+                let exact: f64 =
+                    (0..n).map(|row| f64::from(x[row]) * f64::from(matrix[row * n + column])).sum();
+                prop_assert!((f64::from(got) - exact).abs() < 1e-4);
+            }
+            let mut got = vec![f32::NAN; n];
+            scores(&x, &matrix, &mut got);
+            for (row, &got) in got.iter().enumerate() {
+                prop_assert_eq!(got.to_bits(), dot(&x, &matrix[row * n..(row + 1) * n]).to_bits());
+            }
+        }
+    }
+}
