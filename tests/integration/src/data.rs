@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -54,7 +54,7 @@ fn copy(client: &mut Client, statement: &str, mut lines: impl BufRead, rows: usi
     let mut line = Vec::new();
     for _ in 0..rows {
         line.clear();
-        if lines.by_ref().read_until(b'\n', &mut line).expect("the data can be read") == 0 {
+        if lines.read_until(b'\n', &mut line).expect("the data can be read") == 0 {
             break;
         }
         writer.write_all(&line).expect("COPY takes a row");

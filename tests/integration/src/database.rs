@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 
-use postgres::Client;
+use postgres::error::DbError;
+use postgres::{Client, NoTls};
 
 use crate::{Server, repository};
 
@@ -55,6 +57,16 @@ impl<'s> Database<'s> {
     /// A session of the superuser.
     pub fn connect(&self) -> Client {
         self.server.connect(&self.name, "postgres")
+    }
+
+    /// A session of the superuser, and what the server tells it besides results.
+    pub fn connect_listening(&self) -> (Client, Receiver<DbError>) {
+        let (sender, receiver) = channel();
+        // The test may have stopped listening; the session goes on.
+        let listen = move |notice| drop(sender.send(notice));
+        let mut config = self.server.config(&self.name, "postgres");
+        let client = config.notice_callback(listen).connect(NoTls).expect("the server answers");
+        (client, receiver)
     }
 
     /// A session of a role without any privilege, made for this database.

@@ -2,7 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
-use postgres::{Client, NoTls};
+use postgres::{Client, Config, NoTls};
 
 use crate::repository;
 
@@ -51,12 +51,16 @@ impl Server {
 
     /// A session of `role` in `database`.
     pub fn connect(&self, database: &str, role: &str) -> Client {
-        postgres::Config::new()
-            .host(&self.folder)
-            .dbname(database)
-            .user(role)
+        self.config(database, role)
             .connect(NoTls)
             .unwrap_or_else(|error| panic!("connecting to {database} as {role}: {error}"))
+    }
+
+    pub(crate) fn config(&self, database: &str, role: &str) -> Config {
+        let mut config = Config::new();
+        // Progress is not what tests read, save where they listen for it.
+        config.host(&self.folder).dbname(database).user(role).notice_callback(drop);
+        config
     }
 
     /// Where its socket and its data lie.

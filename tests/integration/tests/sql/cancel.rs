@@ -1,0 +1,78 @@
+//! A cancel stops training and serving at once, and leaves a session that works.
+//!
+//! The promise is 200 ms; the bounds here are wider, since the machine may be busy with other
+//! tests, and far below what the statements would take.
+
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+use postgres::error::SqlState;
+use teller_tests::{Database, Statements};
+
+const BOUND: Duration = Duration::from_secs(2);
+
+const TRAIN_NETWORK: &str = r#"SELECT teller.train('endless', 'image_classification',
+    'SELECT image, label FROM demo.scans', '{"epochs": 10000, "patience": 0}')"#;
+const TRAIN_RECOMMENDER: &str = r#"SELECT teller.train('endless', 'recommendation',
+    'SELECT u AS user_id, (u * 7919 + i * i * 31) % 5000 AS item_id
+     FROM generate_series(1, 5000) u, generate_series(1, 40) i',
+    '{"iterations": 1000}')"#;
+const SERVE: &str = "SELECT count(teller.classify_image(image))
+    FROM demo.scans, generate_series(1, 100000)";
+
+fn nothing_left(client: &mut Client) {
+    let left: Option<String> = client.value("SELECT to_regclass('endless')::text");
+    assert_eq!(left, None, "a cancelled training left its table");
+}
+
+#[test]
+fn statement_timeout() {
+    let mut client = Database::with_demo().connect();
+    for statement in [TRAIN_NETWORK, TRAIN_RECOMMENDER, SERVE] {
+        client.run("SET statement_timeout = '700ms'");
+        let start = Instant::now();
+        let error = client.refused(statement, &SqlState::QUERY_CANCELED);
+        let late = start.elapsed().saturating_sub(Duration::from_millis(700));
+        assert!(error.message().contains("statement timeout"), "{}", error.message());
+        assert!(late < BOUND, "{statement}\nstopped {late:?} after its timeout");
+        client.run("SET statement_timeout = 0");
+        nothing_left(&mut client);
+    }
+}
+
+#[test]
+fn pg_cancel_backend() {
+    let database = Database::with_demo();
+    let mut client = database.connect();
+    let mut other = database.connect();
+    let session: i32 = client.value("SELECT pg_backend_pid()");
+    for statement in [TRAIN_NETWORK, TRAIN_RECOMMENDER, SERVE] {
+        let stopped_after = std::thread::scope(|scope| {
+            let canceller = scope.spawn(|| {
+                wait_until_it_works(&mut other, session);
+                let start = Instant::now();
+                assert!(other.value::<bool>(&format!("SELECT pg_cancel_backend({session})")));
+                start
+            });
+            let error = client.refused(statement, &SqlState::QUERY_CANCELED);
+            let stopped = Instant::now();
+            assert!(error.message().contains("user request"), "{}", error.message());
+            stopped - canceller.join().unwrap()
+        });
+        assert!(stopped_after < BOUND, "{statement}\nstopped {stopped_after:?} after the cancel");
+        nothing_left(&mut client);
+    }
+}
+
+/// Waits until the session has been in its statement for half a second.
+fn wait_until_it_works(client: &mut Client, session: i32) {
+    let busy = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid = {session} AND state = 'active'
+             AND clock_timestamp() - query_start > '500 ms'"
+    );
+    let start = Instant::now();
+    while client.value::<i64>(&busy) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "the statement never began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

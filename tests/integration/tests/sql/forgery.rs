@@ -1,0 +1,110 @@
+//! Rows of a model table are untrusted: anyone may own one and write into it what he likes.
+
+use postgres::Client;
+use postgres::error::SqlState;
+use teller_tests::{Database, Statements};
+
+/// Changes rows of `model` behind the back of its guard.
+fn tamper(client: &mut Client, change: &str) {
+    client.run("SET session_replication_role = replica");
+    client.run(change);
+    client.run("RESET session_replication_role");
+}
+
+const FLIP: &str = "UPDATE MODEL SET payload = set_byte(payload, AT, get_byte(payload, AT) # 1)
+                    WHERE part = 'PART' AND chunk = (SELECT min(chunk) FROM MODEL
+                        WHERE part = 'PART' AND payload IS NOT NULL)";
+
+/// Flips one bit in each part of `model` in turn; `call` must notice.
+fn flip_everywhere(client: &mut Client, model: &str, call: &str) {
+    let parts = client
+        .query(
+            &format!(
+                "SELECT part, min(length(payload)) FROM {model}
+                 WHERE payload IS NOT NULL GROUP BY part ORDER BY part"
+            ),
+            &[],
+        )
+        .unwrap();
+    assert!(!parts.is_empty());
+    for part in parts {
+        let (part, length): (String, i32) = (part.get(0), part.get(1));
+        for at in [0, 8, 24, 40, length / 2, length - 1] {
+            let flip = FLIP
+                .replace("MODEL", model)
+                .replace("PART", &part)
+                .replace("AT", &at.min(length - 1).to_string());
+            tamper(client, &flip);
+            client.refused(call, &SqlState::DATA_CORRUPTED);
+            tamper(client, &flip);
+            client.run(call);
+        }
+    }
+}
+
+#[test]
+fn one_altered_bit_is_noticed_in_a_network() {
+    let mut client = Database::with_demo().connect();
+    super::train_scans(&mut client, "scans");
+    flip_everywhere(
+        &mut client,
+        "scans",
+        "SELECT teller.classify_image(image, 'scans') FROM demo.scans WHERE id = 1",
+    );
+}
+
+#[test]
+fn one_altered_bit_is_noticed_in_a_recommender() {
+    for algorithm in ["als", "popular"] {
+        let mut client = Database::new().connect();
+        super::two_groups(&mut client);
+        super::train_purchases(&mut client, "shop", algorithm);
+        flip_everywhere(&mut client, "shop", "SELECT * FROM teller.recommend(1, 1, 'shop')");
+    }
+}
+
+/// A table of the type that nobody trained, filled with all kinds of nonsense.
+#[test]
+fn forged_models_are_errors() {
+    let mut client = Database::with_demo().connect();
+    super::two_groups(&mut client);
+    super::train_scans(&mut client, "scans");
+    super::train_purchases(&mut client, "shop", "als");
+    client.run("CREATE TABLE forged OF teller.model (PRIMARY KEY (version, part, chunk))");
+    let changes = [
+        // Without a manifest, or with one that says nothing.
+        "DELETE FROM forged WHERE part = ''",
+        "UPDATE forged SET info = NULL",
+        "UPDATE forged SET info = '{}'",
+        "UPDATE forged SET info = '[1, 2]' WHERE part = ''",
+        "UPDATE forged SET info = info - 'model' WHERE part = ''",
+        "UPDATE forged SET info = jsonb_set(info, '{model}', '{}') WHERE part = ''",
+        "UPDATE forged SET info = jsonb_set(info, '{task}', '\"other\"') WHERE part = ''",
+        "UPDATE forged SET info = jsonb_set(info, '{parts}', '{}') WHERE part = ''",
+        // Without numbers, with fewer, with others.
+        "DELETE FROM forged WHERE payload IS NOT NULL",
+        "UPDATE forged SET payload = NULL",
+        "UPDATE forged SET payload = ''",
+        "UPDATE forged SET payload = substr(payload, 1, 40)",
+        "UPDATE forged SET payload = payload || '\\x00'",
+        "UPDATE forged SET payload = 'no payload at all' WHERE payload IS NOT NULL",
+        "UPDATE forged SET chunk = chunk + 1 WHERE payload IS NOT NULL",
+        "UPDATE forged SET part = upper(part)",
+    ];
+    for (model, call) in [
+        ("scans", "SELECT teller.classify_image(image, 'forged') FROM demo.scans WHERE id = 1"),
+        ("shop", "SELECT * FROM teller.recommend(1, 1, 'forged')"),
+    ] {
+        for change in changes {
+            client.run(&format!("TRUNCATE forged; INSERT INTO forged SELECT * FROM {model}"));
+            client.run(change);
+            let error = client.simple_query(call).expect_err(change);
+            let error = error.as_db_error().unwrap_or_else(|| panic!("{change} ended the session"));
+            let codes = [SqlState::DATA_CORRUPTED, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE];
+            assert!(codes.contains(error.code()), "{model}: {change}\n{error}");
+            client.run("SELECT * FROM teller.models");
+            client.run("SELECT * FROM teller.model_versions");
+            client.run("SELECT * FROM teller.training_log");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What bad input to training gets: its own SQLSTATE, and nothing half-written.
+
+use postgres::Client;
+use postgres::error::SqlState;
+use teller_tests::{Database, Statements};
+
+fn train(task: &str, data: &str, options: &str) -> String {
+    format!("SELECT teller.train('refused', '{task}', $data${data}$data$, '{options}')")
+}
+
+#[track_caller]
+fn refuse(client: &mut Client, task: &str, data: &str, options: &str, state: &SqlState) -> String {
+    let error = client.refused(&train(task, data, options), state);
+    let left: Option<String> = client.value("SELECT to_regclass('refused')::text");
+    assert_eq!(left, None, "a refused training left its table");
+    format!("{} {}", error.message(), error.hint().unwrap_or_default())
+}
+
+const PURCHASES: &str = "SELECT user_id, item_id, weight FROM purchases";
+const SCANS: &str = "SELECT image, label FROM demo.scans";
+
+fn shop() -> Client {
+    let mut client = Database::new().connect();
+    super::two_groups(&mut client);
+    client
+}
+
+#[test]
+fn tasks_algorithms_and_options() {
+    let mut client = shop();
+    let bad = &SqlState::INVALID_PARAMETER_VALUE;
+    let said = refuse(&mut client, "recomendation", PURCHASES, "{}", bad);
+    assert!(said.contains("recommendation"), "{said}");
+    let said = refuse(&mut client, "recommendation", PURCHASES, r#"{"algorithm": "asl"}"#, bad);
+    assert!(said.contains("als"), "{said}");
+    let said = refuse(&mut client, "recommendation", PURCHASES, r#"{"factor": 8}"#, bad);
+    assert!(said.contains("factors"), "{said}");
+    for options in [
+        r#"{"factors": 0}"#,
+        r#"{"factors": -1}"#,
+        r#"{"factors": 1e9}"#,
+        r#"{"factors": "many"}"#,
+        r#"{"factors": null}"#,
+        r#"{"iterations": 0}"#,
+        r#"{"regularization": -1}"#,
+        r#"{"algorithm": "cnn"}"#,
+        r#"{"algorithm": 7}"#,
+        "[]",
+        "7",
+    ] {
+        refuse(&mut client, "recommendation", PURCHASES, options, bad);
+    }
+}
+
+#[test]
+fn image_options_and_architectures() {
+    let mut client = Database::with_demo().connect();
+    let bad = &SqlState::INVALID_PARAMETER_VALUE;
+    let said =
+        refuse(&mut client, "image_classification", SCANS, r#"{"architecture": "smal"}"#, bad);
+    assert!(said.contains("small"), "{said}");
+    for options in [
+        r#"{"epochs": 0}"#,
+        r#"{"batch_size": -3}"#,
+        r#"{"learning_rate": 0}"#,
+        r#"{"optimizer": "adm"}"#,
+        r#"{"validation_fraction": 1}"#,
+        r#"{"patience": -1}"#,
+        r#"{"algorithm": "als"}"#,
+        r#"{"architecture": {}}"#,
+        r#"{"architecture": {"input": {"height": 8, "width": 8, "channels": 1}, "layers": []}}"#,
+        r#"{"architecture": {"input": {"height": 8, "width": 8, "channels": 1}, "layers": [
+            {"type": "conv2d", "filters": 4, "kernel": 99},
+            {"type": "flatten"}, {"type": "dense", "units": "classes"}, {"type": "softmax"}]}}"#,
+        r#"{"architecture": {"input": {"height": 1000000, "width": 1000000, "channels": 1},
+            "layers": [{"type": "flatten"}, {"type": "dense", "units": 1000000000},
+            {"type": "dense", "units": "classes"}, {"type": "softmax"}]}}"#,
+    ] {
+        refuse(&mut client, "image_classification", SCANS, options, bad);
+    }
+}
+
+#[test]
+fn data_must_be_one_select_that_writes_nothing() {
+    let mut client = shop();
+    for data in [
+        "",
+        ";",
+        "SELEC 1",
+        "SELECT 1; SELECT 2",
+        "INSERT INTO purchases VALUES (1, 1, 1)",
+        "DELETE FROM purchases RETURNING *",
+        "DROP TABLE purchases",
+        "COMMIT",
+        "VACUUM",
+        "SET ROLE postgres",
+    ] {
+        refuse(&mut client, "recommendation", data, "{}", &SqlState::SYNTAX_ERROR);
+    }
+    client.run(
+        "CREATE FUNCTION spend() RETURNS bigint LANGUAGE sql AS
+             'INSERT INTO purchases VALUES (1, 1, 1) RETURNING user_id'",
+    );
+    for data in [
+        "SELECT spend() AS user_id, 1 AS item_id",
+        "WITH gone AS (DELETE FROM purchases RETURNING *) SELECT user_id, item_id FROM gone",
+    ] {
+        refuse(&mut client, "recommendation", data, "{}", &SqlState::READ_ONLY_SQL_TRANSACTION);
+    }
+    let rows: i64 = client.value("SELECT count(*) FROM purchases");
+    assert_eq!(rows, 160);
+    // The statement after it may write again.
+    client.run("INSERT INTO purchases VALUES (1, 1, 1)");
+}
+
+#[test]
+fn columns_must_be_there_and_of_the_right_type() {
+    let mut client = Database::with_demo().connect();
+    super::two_groups(&mut client);
+    for (task, data) in [
+        ("recommendation", "SELECT user_id, weight FROM purchases"),
+        ("recommendation", "SELECT 1"),
+        ("image_classification", "SELECT image FROM demo.scans"),
+        ("image_classification", "SELECT label FROM demo.scans"),
+    ] {
+        refuse(&mut client, task, data, "{}", &SqlState::UNDEFINED_COLUMN);
+    }
+    for (task, data) in [
+        ("recommendation", "SELECT user_id, item_id, 'much' AS weight FROM purchases"),
+        ("recommendation", "SELECT ARRAY[user_id] AS user_id, item_id FROM purchases"),
+        ("recommendation", "SELECT user_id, now() AS item_id FROM purchases"),
+        ("image_classification", "SELECT encode(image, 'base64') AS image, label FROM demo.scans"),
+        ("image_classification", "SELECT image, ARRAY[label] AS label FROM demo.scans"),
+    ] {
+        refuse(&mut client, task, data, "{}", &SqlState::DATATYPE_MISMATCH);
+    }
+    refuse(
+        &mut client,
+        "recommendation",
+        "SELECT * FROM no_such_table",
+        "{}",
+        &SqlState::UNDEFINED_TABLE,
+    );
+}
+
+#[test]
+fn rows_must_be_there_and_whole() {
+    let mut client = Database::with_demo().connect();
+    super::two_groups(&mut client);
+    let bad = &SqlState::INVALID_PARAMETER_VALUE;
+    let none = format!("{PURCHASES} WHERE false");
+    refuse(&mut client, "recommendation", &none, "{}", bad);
+    let none = format!("{SCANS} WHERE false");
+    refuse(&mut client, "image_classification", &none, "{}", bad);
+    let one = format!("{SCANS} WHERE label = '3'");
+    let said = refuse(&mut client, "image_classification", &one, "{}", bad);
+    assert!(said.contains('3'), "{said}");
+
+    let null = &SqlState::NULL_VALUE_NOT_ALLOWED;
+    for (task, data) in [
+        ("recommendation", "SELECT NULL::bigint AS user_id, 1 AS item_id"),
+        ("recommendation", "SELECT 1 AS user_id, NULL::text AS item_id"),
+        ("recommendation", "SELECT 1 AS user_id, 1 AS item_id, NULL::float8 AS weight"),
+        ("image_classification", "SELECT image, NULL::text AS label FROM demo.scans"),
+        ("image_classification", "SELECT NULL::bytea AS image, label FROM demo.scans"),
+    ] {
+        refuse(&mut client, task, data, "{}", null);
+    }
+}
+
+#[test]
+fn weights_must_be_finite_and_positive() {
+    let mut client = shop();
+    for weight in ["'NaN'", "'Infinity'", "'-Infinity'", "-1", "1e300"] {
+        let data = format!("{PURCHASES} UNION ALL SELECT 1, 2, {weight}::float8");
+        refuse(&mut client, "recommendation", &data, "{}", &SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
+    }
+}
+
+#[test]
+fn a_broken_image_in_the_data_is_named() {
+    let mut client = Database::with_demo().connect();
+    let data = format!("{SCANS} UNION ALL SELECT '\\x00'::bytea, '1'");
+    refuse(
+        &mut client,
+        "image_classification",
+        &data,
+        "{}",
+        &SqlState::INVALID_BINARY_REPRESENTATION,
+    );
+}
+
+#[test]
+fn memory_beyond_the_setting_is_refused_before_it_is_taken() {
+    let mut client = Database::with_demo().connect();
+    client.run("SET teller.max_training_memory = '1MB'");
+    let error =
+        client.refused(&train("image_classification", SCANS, "{}"), &SqlState::OUT_OF_MEMORY);
+    let shown = format!("{} {:?}", error.message(), error.hint());
+    assert!(shown.contains("teller.max_training_memory"), "{shown}");
+    let many = "SELECT u AS user_id, i AS item_id
+                FROM generate_series(1, 1000) u, generate_series(1, 1000) i";
+    client.refused(&train("recommendation", many, "{}"), &SqlState::OUT_OF_MEMORY);
+}
+
+#[test]
+fn models_must_be_models_of_the_right_task() {
+    let mut client = shop();
+    super::train_purchases(&mut client, "shop", "als");
+    client.refused("SELECT teller.classify_image('', 'nowhere')", &SqlState::UNDEFINED_TABLE);
+    let wrong = &SqlState::WRONG_OBJECT_TYPE;
+    client.run("CREATE VIEW shown AS SELECT * FROM shop");
+    for model in ["purchases", "shown", "pg_class", "shop"] {
+        client.refused(&format!("SELECT teller.classify_image('', '{model}')"), wrong);
+    }
+    for model in ["purchases", "shown", "teller.digits"] {
+        client.refused(&format!("SELECT * FROM teller.recommend(1, 1, '{model}')"), wrong);
+    }
+    client.refused(
+        &format!("SELECT teller.train('purchases', 'recommendation', '{PURCHASES}')"),
+        wrong,
+    );
+    // A model keeps its task.
+    client.refused(
+        "SELECT teller.train('shop', 'image_classification',
+             $$SELECT ''::bytea AS image, 'a' AS label$$)",
+        wrong,
+    );
+}

@@ -1,0 +1,64 @@
+//! The registry views and the numbers as data.
+
+use teller_tests::{Database, Statements};
+
+#[test]
+fn views_show_the_models_that_the_caller_may_run() {
+    let database = Database::new();
+    let mut owner = database.connect_as("owner");
+    let mut other = database.connect_as("other");
+    super::two_groups(&mut owner);
+    super::train_purchases(&mut owner, "shop", "als");
+    super::train_purchases(&mut owner, "shop", "svd");
+    for (view, rows) in [("models", 1), ("model_versions", 2)] {
+        let count =
+            format!("SELECT count(*) FROM teller.{view} WHERE model <> 'teller.digits'::regclass");
+        assert_eq!(owner.value::<i64>(&count), rows, "{view}");
+        assert_eq!(other.value::<i64>(&count), 0, "{view} shows what is not granted");
+    }
+    let sweeps: i64 =
+        owner.value("SELECT count(*) FROM teller.training_log WHERE model = 'shop'::regclass");
+    assert!(sweeps > 1, "{sweeps} rows of the training log");
+    let shipped: i64 =
+        other.value("SELECT count(*) FROM teller.models WHERE model = 'teller.digits'::regclass");
+    assert_eq!(shipped, 1);
+}
+
+#[test]
+fn weights_and_factors_are_data() {
+    let mut client = Database::new().connect();
+    let layers = client
+        .query("SELECT layer, shape, weights FROM teller.weights('teller.digits')", &[])
+        .unwrap();
+    assert!(layers.len() >= 6, "{} arrays", layers.len());
+    for layer in &layers {
+        let shape: Vec<i32> = layer.get(1);
+        let weights: Vec<f32> = layer.get(2);
+        assert_eq!(shape.iter().product::<i32>() as usize, weights.len());
+        assert!(weights.iter().all(|weight| weight.is_finite()));
+    }
+
+    super::two_groups(&mut client);
+    super::train_purchases(&mut client, "shop", "als");
+    let users: i64 =
+        client.value("SELECT count(DISTINCT user_id) FROM teller.user_factors('shop')");
+    let items: i64 =
+        client.value("SELECT count(DISTINCT item_id) FROM teller.item_factors('shop')");
+    assert_eq!((users, items), (40, 10));
+}
+
+#[test]
+fn evaluate_ranks_held_out_items() {
+    let mut client = Database::new().connect();
+    super::two_groups(&mut client);
+    super::train_purchases(&mut client, "shop", "als");
+    // What everyone lacks is the item of the own group: a right model puts it first.
+    let ndcg: f64 = client.value(
+        "SELECT value FROM teller.evaluate('shop',
+             'SELECT u AS user_id, i AS item_id
+              FROM generate_series(1, 40) u, generate_series(1, 10) i
+              WHERE (u <= 20) = (i <= 5) AND (u + i) % 5 = 0')
+         WHERE metric = 'ndcg_at_10'",
+    );
+    assert!((ndcg - 1.0).abs() < 1e-9, "NDCG@10 is {ndcg}");
+}
