@@ -44,7 +44,7 @@ fn lastfm() {
         client.value(&format!(
             "SELECT value FROM teller.evaluate('music_{algorithm}',
                  'SELECT user_id, item_id, plays AS weight FROM plays WHERE held AND plays > 0')
-             WHERE metric = 'ndcg_at_10'"
+             WHERE metric = 'ndcg@10'"
         ))
     };
     let (als, svd, popular) = (ndcg("als"), ndcg("svd"), ndcg("popular"));

@@ -40,7 +40,6 @@ fn tasks_algorithms_and_options() {
         r#"{"factors": -1}"#,
         r#"{"factors": 1e9}"#,
         r#"{"factors": "many"}"#,
-        r#"{"factors": null}"#,
         r#"{"iterations": 0}"#,
         r#"{"regularization": -1}"#,
         r#"{"algorithm": "cnn"}"#,

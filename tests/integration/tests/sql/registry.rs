@@ -28,7 +28,7 @@ fn views_show_the_models_that_the_caller_may_run() {
 fn weights_and_factors_are_data() {
     let mut client = Database::new().connect();
     let layers = client
-        .query("SELECT layer, shape, weights FROM teller.weights('teller.digits')", &[])
+        .query("SELECT layer, shape, \"values\" FROM teller.weights('teller.digits')", &[])
         .unwrap();
     assert!(layers.len() >= 6, "{} arrays", layers.len());
     for layer in &layers {
@@ -58,7 +58,7 @@ fn evaluate_ranks_held_out_items() {
              'SELECT u AS user_id, i AS item_id
               FROM generate_series(1, 40) u, generate_series(1, 10) i
               WHERE (u <= 20) = (i <= 5) AND (u + i) % 5 = 0')
-         WHERE metric = 'ndcg_at_10'",
+         WHERE metric = 'ndcg@10'",
     );
     assert!((ndcg - 1.0).abs() < 1e-9, "NDCG@10 is {ndcg}");
 }
