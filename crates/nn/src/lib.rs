@@ -1,1 +1,37 @@
-//! nn
+//! Neural networks that classify images: what they are (a checked [`Architecture`]), how they are
+//! trained ([`fit`]), kept (named arrays in a payload) and asked ([`ImageClassifier`]).
+//!
+//! The same seed gives the same weights, and the same weights the same answers, bit by bit, for
+//! any number of threads and on any processor.
+
+mod classifier;
+mod codec;
+mod dataset;
+mod error;
+mod fitted;
+mod floats;
+mod layer;
+mod loss;
+mod metrics;
+mod network;
+mod normalization;
+mod optimizer;
+mod params;
+mod shape;
+mod spec;
+mod split;
+mod train;
+mod trainer;
+
+pub use classifier::{ImageClassifier, LayerWeights, Workspace, best};
+pub use dataset::{ImageDataset, ImageDatasetBuilder};
+pub use error::Error;
+pub use fitted::{Epoch, FittedCnn};
+pub use layer::Padding;
+pub use metrics::{Predictions, evaluate};
+pub use normalization::Normalization;
+pub use optimizer::{Optimizer, Schedule};
+pub use params::CnnParams;
+pub use shape::Shape;
+pub use spec::{Architecture, ArchitectureError, Input, LayerSpec};
+pub use train::{fit, fit_on, memory_needed};

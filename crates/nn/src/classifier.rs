@@ -1,0 +1,173 @@
+//! A trained network as it is asked: one image in, one probability a class out.
+//!
+//! Runs in the caller's thread alone and allocates nothing for an image. The weights are read
+//! where they lie, which may be a file mapped by many processes.
+
+use teller_numeric::{Control, Isa};
+use teller_payload::{Payload, SharedBytes};
+
+use crate::codec::{self, StoredWeights};
+use crate::floats::Floats;
+use crate::layer::{Pass, Weights, softmax};
+use crate::network::{Network, Purpose};
+use crate::normalization::PixelTable;
+use crate::{Architecture, Error, Normalization};
+
+/// A network that classifies images.
+#[derive(Debug)]
+pub struct ImageClassifier {
+    network: Network,
+    pixels: PixelTable,
+    labels: Vec<String>,
+    payload: Payload,
+    stored: Vec<Option<StoredWeights>>,
+    bytes: usize,
+    isa: Isa,
+}
+
+/// Memory for the values of one image between the layers; serves any classifier.
+#[derive(Debug)]
+pub struct Workspace {
+    values: [Floats; 2],
+    scratch: Floats,
+}
+
+/// One array of trained numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerWeights<'a> {
+    /// Such as `0.conv2d.kernel`.
+    pub name: String,
+    /// Row-major extents.
+    pub shape: Vec<usize>,
+    /// The numbers.
+    pub values: &'a [f32],
+}
+
+impl ImageClassifier {
+    /// Checks untrusted parts against each other: `weights` must be a payload that holds exactly
+    /// the arrays of `architecture` for as many classes as there are `labels`, which ascend.
+    pub fn load(
+        architecture: &Architecture,
+        normalization: &Normalization,
+        labels: Vec<String>,
+        weights: SharedBytes,
+    ) -> Result<Self, Error> {
+        Self::load_on(Isa::detect(), architecture, normalization, labels, weights)
+    }
+
+    /// [`ImageClassifier::load`] for a chosen instruction set.
+    pub fn load_on(
+        isa: Isa,
+        architecture: &Architecture,
+        normalization: &Normalization,
+        labels: Vec<String>,
+        weights: SharedBytes,
+    ) -> Result<Self, Error> {
+        if labels.len() < 2 || !labels.is_sorted_by(|a, b| a < b) {
+            return Err(Error::Labels { got: labels.len() });
+        }
+        let network = Network::new(architecture, labels.len(), Purpose::Serving)?;
+        let pixels = normalization.table(architecture.input.channels)?;
+        let bytes = (*weights).as_ref().len();
+        let (payload, stored) = codec::read(&network, weights)?;
+        Ok(Self { network, pixels, labels, payload, stored, bytes, isa })
+    }
+
+    /// The classes, ascending: index i of the probabilities is label i.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// Values of a raster: height x width x channels.
+    pub fn raster_len(&self) -> usize {
+        self.network.input.len()
+    }
+
+    /// Bytes held, the weights included.
+    pub fn memory(&self) -> usize {
+        let labels: usize = self.labels.iter().map(|label| label.len() + size_of::<String>()).sum();
+        let layers = self.network.layers.len() * 256;
+        size_of::<Self>() + self.bytes + self.pixels.memory() + labels + layers
+    }
+
+    /// Working memory, to be kept and used again.
+    pub fn workspace(&self) -> Result<Workspace, Error> {
+        let values = || Floats::zeros(self.network.widest());
+        let scratch = Floats::zeros(self.network.scratch())?;
+        Ok(Workspace { values: [values()?, values()?], scratch })
+    }
+
+    /// The probability of each label for a raster of 8-bit values, row by row, channels innermost.
+    /// A workspace made for a smaller network grows.
+    pub fn probabilities<'w>(
+        &self,
+        raster: &[u8],
+        workspace: &'w mut Workspace,
+        control: &dyn Control,
+    ) -> Result<&'w [f32], Error> {
+        let expected = self.network.input.len();
+        if raster.len() != expected {
+            return Err(Error::Raster { got: raster.len(), expected });
+        }
+        if workspace.values[0].len() < self.network.widest()
+            || workspace.scratch.len() < self.network.scratch()
+        {
+            *workspace = self.workspace()?;
+        }
+        let pass = Pass { isa: self.isa, control, noise: None };
+        let Workspace { values: [first, second], scratch } = workspace;
+        let (mut from, mut to) = (&mut **first, &mut **second);
+        self.pixels.apply(raster, &mut from[..expected]);
+        for (placed, stored) in self.network.layers.iter().zip(&self.stored) {
+            let weights = match stored {
+                Some(stored) => Weights {
+                    kernel: self.payload.get(stored.kernel),
+                    bias: self.payload.get(stored.bias),
+                },
+                None => Weights::default(),
+            };
+            let (input, output) = (placed.layer.input().len(), placed.layer.output().len());
+            placed.layer.forward(&pass, weights, &from[..input], &mut to[..output], scratch)?;
+            std::mem::swap(&mut from, &mut to);
+        }
+        let probabilities = &mut from[..self.network.classes];
+        softmax(probabilities, self.network.classes);
+        Ok(probabilities)
+    }
+
+    /// All trained numbers, in the order of the layers.
+    pub fn weights(&self) -> impl Iterator<Item = LayerWeights<'_>> {
+        self.network.layers.iter().zip(&self.stored).flat_map(|(placed, stored)| {
+            let arrays = codec::arrays(placed).zip(*stored).map(|([kernel, bias], stored)| {
+                [(kernel, stored.kernel), (bias, stored.bias)].map(|((name, shape), array)| {
+                    LayerWeights { name, shape, values: self.payload.get(array) }
+                })
+            });
+            arrays.into_iter().flatten()
+        })
+    }
+}
+
+/// The index of the largest number, the first of equal ones; what is not a number loses.
+pub fn best(numbers: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, &number) in numbers.iter().enumerate() {
+        if number > numbers[best] || (numbers[best].is_nan() && !number.is_nan()) {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_largest_wins() {
+        assert_eq!(best(&[0.1, 0.7, 0.7]), 1);
+        assert_eq!(best(&[f32::NAN, 0.2, f32::NAN, 0.3]), 3);
+        assert_eq!(best(&[f32::NAN, f32::NAN]), 0);
+        assert_eq!(best(&[]), 0);
+    }
+}

@@ -1,0 +1,174 @@
+//! Labelled images as they are kept for training: 8 bits a value.
+
+use std::collections::BTreeMap;
+
+use crate::{Error, Normalization, Shape};
+
+/// Images of one size, each with its label.
+#[derive(Clone, Debug)]
+pub struct ImageDataset {
+    height: usize,
+    width: usize,
+    channels: usize,
+    rasters: Vec<u8>,
+    targets: Vec<u32>,
+    labels: Vec<String>,
+    /// How pixels become numbers.
+    pub normalization: Normalization,
+}
+
+/// Gathers an [`ImageDataset`] row by row.
+///
+/// ```
+/// let mut builder = teller_nn::ImageDatasetBuilder::new(1, 2, 1);
+/// builder.push(&[0, 255], "b").unwrap();
+/// builder.push(&[255, 0], "a").unwrap();
+/// let dataset = builder.finish().unwrap();
+/// assert_eq!(dataset.labels(), ["a", "b"]);
+/// assert_eq!(dataset.targets(), [1, 0]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ImageDatasetBuilder {
+    dataset: ImageDataset,
+    /// Numbers in order of first appearance.
+    numbers: BTreeMap<String, u32>,
+}
+
+impl ImageDatasetBuilder {
+    /// For rasters of `height` x `width` x `channels`.
+    pub fn new(height: usize, width: usize, channels: usize) -> Self {
+        let normalization = Normalization::unit(channels);
+        let (rasters, targets, labels) = (Vec::new(), Vec::new(), Vec::new());
+        let dataset =
+            ImageDataset { height, width, channels, rasters, targets, labels, normalization };
+        Self { dataset, numbers: BTreeMap::new() }
+    }
+
+    /// Adds one image.
+    pub fn push(&mut self, raster: &[u8], label: &str) -> Result<(), Error> {
+        let dataset = &mut self.dataset;
+        let expected = dataset.raster_len();
+        if raster.len() != expected {
+            return Err(Error::Raster { got: raster.len(), expected });
+        }
+        if dataset.targets.len() >= u32::MAX as usize {
+            let limit = u64::from(u32::MAX);
+            return Err(Error::TooLarge { what: "training rows", needed: limit + 1, limit });
+        }
+        dataset
+            .rasters
+            .try_reserve(expected)
+            .map_err(|_| Error::OutOfMemory { bytes: (dataset.rasters.len() + expected) as u64 })?;
+        let number = match self.numbers.get(label) {
+            Some(&number) => number,
+            None => {
+                let number = self.numbers.len() as u32;
+                self.numbers.insert(label.to_owned(), number);
+                number
+            }
+        };
+        dataset.rasters.extend_from_slice(raster);
+        dataset.targets.push(number);
+        Ok(())
+    }
+
+    /// Bytes held so far.
+    pub fn memory(&self) -> usize {
+        self.dataset.rasters.capacity() + 4 * self.dataset.targets.capacity()
+    }
+
+    /// The dataset to train on: at least one row, at least two labels.
+    pub fn finish(self) -> Result<ImageDataset, Error> {
+        let dataset = self.finish_for_evaluation()?;
+        match &*dataset.labels {
+            [label] => Err(Error::OneClass { label: label.clone() }),
+            _ => Ok(dataset),
+        }
+    }
+
+    /// The dataset to evaluate on, where one label may be all there is.
+    pub fn finish_for_evaluation(self) -> Result<ImageDataset, Error> {
+        let mut dataset = self.dataset;
+        if dataset.targets.is_empty() {
+            return Err(Error::NoRows);
+        }
+        // In ascending order, so that classes do not depend on the order of the rows.
+        let mut ranks = vec![0; self.numbers.len()];
+        for (rank, &number) in self.numbers.values().enumerate() {
+            ranks[number as usize] = rank as u32;
+        }
+        for target in &mut dataset.targets {
+            *target = ranks[*target as usize];
+        }
+        dataset.labels = self.numbers.into_keys().collect();
+        Ok(dataset)
+    }
+}
+
+impl ImageDataset {
+    /// Images.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Never: a dataset has rows.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// All labels, ascending.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// For each image, the index of its label.
+    pub fn targets(&self) -> &[u32] {
+        &self.targets
+    }
+
+    /// One image, row by row, channels innermost.
+    pub fn raster(&self, row: usize) -> &[u8] {
+        let len = self.raster_len();
+        &self.rasters[row * len..][..len]
+    }
+
+    /// What every image is.
+    pub fn shape(&self) -> Shape {
+        Shape::Image { height: self.height, width: self.width, channels: self.channels }
+    }
+
+    fn raster_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_do_not_depend_on_the_order_of_rows() {
+        let build = |labels: &[&str]| {
+            let mut builder = ImageDatasetBuilder::new(1, 1, 1);
+            for label in labels {
+                builder.push(&[label.as_bytes()[0]], label).unwrap();
+            }
+            builder.finish().unwrap()
+        };
+        let dataset = build(&["c", "a", "b", "a"]);
+        assert_eq!(dataset.labels(), build(&["a", "b", "c"]).labels());
+        assert_eq!(dataset.targets(), [2, 0, 1, 0]);
+        assert_eq!(dataset.raster(2), b"b");
+    }
+
+    #[test]
+    fn what_cannot_be_learned_from_is_refused() {
+        let mut builder = ImageDatasetBuilder::new(1, 2, 1);
+        assert_eq!(builder.clone().finish().unwrap_err(), Error::NoRows);
+        assert_eq!(builder.push(&[1], "a"), Err(Error::Raster { got: 1, expected: 2 }));
+        builder.push(&[1, 2], "a").unwrap();
+        let one = Error::OneClass { label: "a".to_owned() };
+        assert_eq!(builder.clone().finish().unwrap_err(), one);
+        assert_eq!(builder.finish_for_evaluation().unwrap().labels(), ["a"]);
+    }
+}

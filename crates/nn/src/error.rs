@@ -1,0 +1,77 @@
+use teller_numeric::{Cancelled, OptionError};
+use teller_payload::PayloadError;
+
+use crate::ArchitectureError;
+
+/// Why a network could not be trained, loaded or asked.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The caller wanted it to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// The architecture is no network for these images and classes.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    /// A training option was refused.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The stored weights are damaged or belong to another architecture.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// Nothing to learn from.
+    #[error("the training data has no rows")]
+    NoRows,
+    /// Nothing to tell apart.
+    #[error("all training rows have the label \"{label}\", expected at least two labels")]
+    OneClass {
+        /// The only label.
+        label: String,
+    },
+    /// Beyond what one dataset can hold.
+    #[error("{what}: {needed}, at most {limit} are possible")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much was asked for.
+        needed: u64,
+        /// The most that is possible.
+        limit: u64,
+    },
+    /// The system did not give the memory.
+    #[error("no memory for {bytes} bytes of a network")]
+    OutOfMemory {
+        /// The one allocation that failed.
+        bytes: u64,
+    },
+    /// The loss or a weight is no longer a finite number.
+    #[error("the training diverged in epoch {epoch}: the loss is no longer a finite number")]
+    Diverged {
+        /// 1-based.
+        epoch: u32,
+    },
+    /// An image has another size than the network's input.
+    #[error("the image has {got} values, the network expects {expected}")]
+    Raster {
+        /// Values given.
+        got: usize,
+        /// Height x width x channels of the input.
+        expected: usize,
+    },
+    /// The dataset's images have another size than the network's input.
+    #[error("the images are {got}, the network expects {expected}")]
+    Shape {
+        /// What the images are.
+        got: String,
+        /// What the architecture says.
+        expected: String,
+    },
+    /// The labels do not fit the network.
+    #[error("the model has {got} labels, expected at least 2 different ones in ascending order")]
+    Labels {
+        /// How many there are.
+        got: usize,
+    },
+    /// A normalization that cannot be applied.
+    #[error("the normalization {0}")]
+    Normalization(&'static str),
+}

@@ -1,0 +1,152 @@
+//! The layers: one file each, all held to the contract of [`Layer`] by the same tests.
+
+mod conv2d;
+mod dense;
+mod dropout;
+mod flatten;
+mod max_pool2d;
+mod relu;
+mod softmax;
+
+use std::ops::Range;
+
+pub(crate) use conv2d::Conv2d;
+pub use conv2d::Padding;
+pub(crate) use dense::Dense;
+pub(crate) use dropout::Dropout;
+pub(crate) use flatten::flatten;
+pub(crate) use max_pool2d::MaxPool2d;
+pub(crate) use relu::Relu;
+pub(crate) use softmax::softmax;
+use teller_numeric::kernels::{Contraction, Grid, Start};
+use teller_numeric::{Cancelled, Control, Isa, Stream};
+
+use crate::Shape;
+
+/// Products between two looks at the control: a few milliseconds on the slowest path.
+const PRODUCTS_PER_CHECK: usize = 1 << 22;
+
+/// What a pass through a layer depends on beside the numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) control: &'a dyn Control,
+    /// Set in training.
+    pub(crate) noise: Option<Noise>,
+}
+
+/// What random layers draw from: the numbers depend on which image it is, not on the batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noise {
+    pub(crate) seed: u64,
+    /// Running number, over the whole training, of the first image of the pass.
+    pub(crate) first_image: u64,
+}
+
+/// A layer's trained numbers; empty slices where it has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weights<'a> {
+    pub(crate) kernel: &'a [f32],
+    pub(crate) bias: &'a [f32],
+}
+
+/// One layer over any number of images, which follow each other in every slice.
+pub(crate) trait Layer: std::fmt::Debug + Send + Sync {
+    /// What it reads.
+    fn input(&self) -> Shape;
+
+    /// What it gives.
+    fn output(&self) -> Shape;
+
+    /// Shape of the kernel, its last extent being the length of the bias.
+    fn kernel_shape(&self) -> Option<Vec<usize>> {
+        None
+    }
+
+    /// Floats of working memory that `forward` and `backward` need.
+    fn scratch(&self) -> usize {
+        0
+    }
+
+    /// Fills the kernel before training.
+    fn initialize(&self, _stream: &mut Stream, _kernel: &mut [f32]) {}
+
+    fn forward(
+        &self,
+        pass: &Pass<'_>,
+        weights: Weights<'_>,
+        input: &[f32],
+        output: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<(), Cancelled>;
+
+    /// Writes the kernel in the order in which `backward` reads it.
+    fn reverse(&self, _kernel: &[f32], _reversed: &mut [f32]) {}
+
+    /// From the loss's gradient to the output, which it changes into that before the layer's own
+    /// activation, to the gradient to the input, unless nobody wants that.
+    fn backward(
+        &self,
+        pass: &Pass<'_>,
+        reversed: &[f32],
+        ends: Ends<'_>,
+        d_output: &mut [f32],
+        d_input: Option<&mut [f32]>,
+        scratch: &mut [f32],
+    ) -> Result<(), Cancelled>;
+
+    /// Adds, image after image, to the gradient of some rows of the kernel, seen as a matrix of
+    /// the bias's width. `d_output` is as `backward` left it.
+    fn kernel_gradient(
+        &self,
+        _pass: &Pass<'_>,
+        _rows: Range<usize>,
+        _input: &[f32],
+        _d_output: &[f32],
+        _gradient: &mut [f32],
+    ) -> Result<(), Cancelled> {
+        Ok(())
+    }
+}
+
+/// What went in and came out in the forward pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends<'a> {
+    pub(crate) input: &'a [f32],
+    pub(crate) output: &'a [f32],
+}
+
+/// Adds all rows of `d_output` (images x pixels x columns) to `gradient`.
+pub(crate) fn bias_gradient(isa: Isa, d_output: &[f32], gradient: &mut [f32]) {
+    let columns = gradient.len();
+    let sum = Contraction {
+        rows: Grid { outer: 1, inner: 1, ..Grid::default() },
+        columns,
+        segments: 1,
+        steps: d_output.len() / columns.max(1),
+        b_step: columns,
+        ..Contraction::default()
+    };
+    sum.run(isa, &[1.0], d_output, Start::Continue, gradient);
+}
+
+/// Keeps the gradient where the rectified output is positive.
+fn relu_gradient(isa: Isa, output: &[f32], d_output: &mut [f32]) {
+    isa.vectorize(|| {
+        for (d, &y) in d_output.iter_mut().zip(output) {
+            *d = if y > 0.0 { *d } else { 0.0 };
+        }
+    });
+}
+
+/// Normal numbers of variance 2 / `inputs`, which keep the scale through rectified layers
+/// (He et al. 2015).
+fn he_normal(stream: &mut Stream, inputs: usize, kernel: &mut [f32]) {
+    let deviation = (2.0 / inputs as f64).sqrt();
+    for weight in kernel {
+        *weight = (stream.normal() * deviation) as f32;
+    }
+}
+
+#[cfg(test)]
+mod contract;

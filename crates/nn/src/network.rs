@@ -1,0 +1,226 @@
+//! An architecture made ready to compute: shapes checked, sizes bounded, layers placed.
+
+use std::ops::Range;
+
+use crate::layer::{Conv2d, Dense, Dropout, Layer, MaxPool2d, Relu, Weights, flatten};
+use crate::{Architecture, ArchitectureError, LayerSpec, Shape};
+
+/// Most numbers in the kernels of a network, and in the values of one image: 1 GiB each.
+const LIMIT: u64 = 1 << 28;
+/// Floats of a cache line: every kernel and bias begins at one.
+const LINE: usize = 16;
+
+/// What a network is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Every value that a gradient needs is kept.
+    Training,
+    /// Dropout is left out and pooling fused into the convolution before it.
+    Serving,
+}
+
+/// The layers that compute; flattening and the softmax at the end are none.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) input: Shape,
+    pub(crate) classes: usize,
+    pub(crate) layers: Vec<Placed>,
+    /// Floats of all weights, each array at the beginning of a cache line.
+    pub(crate) weights: usize,
+}
+
+/// A layer and where its numbers are among all weights.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    /// Place in the architecture and type, such as `0.conv2d`.
+    pub(crate) name: String,
+    pub(crate) layer: Box<dyn Layer>,
+    pub(crate) kernel: Range<usize>,
+    pub(crate) bias: Range<usize>,
+}
+
+impl Placed {
+    pub(crate) fn weights<'a>(&self, all: &'a [f32]) -> Weights<'a> {
+        Weights { kernel: &all[self.kernel.clone()], bias: &all[self.bias.clone()] }
+    }
+}
+
+impl Network {
+    pub(crate) fn new(
+        architecture: &Architecture,
+        classes: usize,
+        purpose: Purpose,
+    ) -> Result<Self, ArchitectureError> {
+        let input = architecture.input;
+        let input =
+            Shape::Image { height: input.height, width: input.width, channels: input.channels };
+        let mut network = Self { input, classes, layers: Vec::new(), weights: 0 };
+        let (mut shape, mut values) = (input, input.len() as u64);
+        let specs = &architecture.layers;
+        let mut index = 0;
+        while index < specs.len() {
+            let after = specs.get(index + 1).copied();
+            let placing = Placing { index, shape, classes, purpose };
+            let (layer, taken) =
+                placing.layer(specs[index], after, specs.get(index + 2).copied())?;
+            match layer {
+                Some(layer) => {
+                    values += layer.output().len() as u64 + layer.scratch() as u64;
+                    placing.bound(specs[index], "values", values)?;
+                    shape = layer.output();
+                    network.place(&placing, specs[index], layer)?;
+                }
+                None if specs[index] == LayerSpec::Flatten => shape = flatten(shape),
+                None if specs[index] == LayerSpec::Softmax && index + 1 < specs.len() => {
+                    return Err(ArchitectureError::Whole("has layers after its softmax"));
+                }
+                None => {}
+            }
+            index += taken;
+        }
+        if specs.last() != Some(&LayerSpec::Softmax) {
+            return Err(ArchitectureError::Whole("does not end with a softmax"));
+        }
+        if network.layers.is_empty() {
+            return Err(ArchitectureError::Whole("has no layer that learns"));
+        }
+        Ok(network)
+    }
+
+    fn place(
+        &mut self,
+        placing: &Placing,
+        spec: LayerSpec,
+        layer: Box<dyn Layer>,
+    ) -> Result<(), ArchitectureError> {
+        let name = format!("{}.{}", placing.index, spec.kind());
+        let shape = layer.kernel_shape().unwrap_or_default();
+        let bias = shape.last().copied().unwrap_or(0);
+        let kernel = match &*shape {
+            [] => 0,
+            shape => shape.iter().fold(1u64, |all, &extent| all.saturating_mul(extent as u64)),
+        };
+        let needed = (self.weights as u64).saturating_add(kernel).saturating_add(bias as u64);
+        placing.bound(spec, "weights", needed)?;
+        let kernel = self.weights..self.weights + kernel as usize;
+        let first = kernel.end.next_multiple_of(LINE);
+        let bias = first..first + bias;
+        self.weights = bias.end.next_multiple_of(LINE);
+        self.layers.push(Placed { name, layer, kernel, bias });
+        Ok(())
+    }
+
+    /// Values of the widest layer of one image, the input included.
+    pub(crate) fn widest(&self) -> usize {
+        let outputs = self.layers.iter().map(|placed| placed.layer.output().len());
+        outputs.fold(self.input.len(), usize::max)
+    }
+
+    /// Floats of working memory for any of the layers, at least 1.
+    pub(crate) fn scratch(&self) -> usize {
+        self.layers.iter().map(|placed| placed.layer.scratch()).fold(1, usize::max)
+    }
+}
+
+/// A layer about to be made.
+struct Placing {
+    index: usize,
+    shape: Shape,
+    classes: usize,
+    purpose: Purpose,
+}
+
+impl Placing {
+    /// The layer of a spec, `None` if it computes nothing, and how many specs went into it.
+    fn layer(
+        &self,
+        spec: LayerSpec,
+        mut after: Option<LayerSpec>,
+        mut later: Option<LayerSpec>,
+    ) -> Result<(Option<Box<dyn Layer>>, usize), ArchitectureError> {
+        let mut taken = 1;
+        // A rectifier of its own right after is the same as one in the layer.
+        let mut rectify = |relu: bool| {
+            if after == Some(LayerSpec::Relu) && !relu {
+                (after, later, taken) = (later, None, 2);
+                return true;
+            }
+            relu
+        };
+        let layer: Box<dyn Layer> = match spec {
+            LayerSpec::Conv2d { filters, kernel, stride, padding, relu } => {
+                let image = self.image(spec)?;
+                let relu = rectify(relu);
+                let conv = Conv2d::new(image, filters, kernel, stride, padding, relu).ok_or_else(
+                    || self.misfit(spec, format!("an image of at least {kernel} x {kernel}")),
+                )?;
+                let pools = after == Some(LayerSpec::MaxPool2d { size: 2, stride: 2 });
+                let room = matches!(conv.output(), Shape::Image { height: 2.., width: 2.., .. });
+                if self.purpose == Purpose::Serving && pools && room {
+                    taken += 1;
+                    Box::new(conv.pooled())
+                } else {
+                    Box::new(conv)
+                }
+            }
+            LayerSpec::MaxPool2d { size, stride } => {
+                let pool = MaxPool2d::new(self.image(spec)?, size, stride);
+                Box::new(pool.ok_or_else(|| {
+                    self.misfit(spec, format!("an image of at least {size} x {size}"))
+                })?)
+            }
+            LayerSpec::Dense { units, relu } => {
+                let inputs = self.vector(spec)?;
+                let relu = rectify(relu);
+                Box::new(Dense { inputs, units: units.unwrap_or(self.classes), relu })
+            }
+            LayerSpec::Relu => Box::new(Relu { shape: self.shape }),
+            LayerSpec::Dropout { rate } if self.purpose == Purpose::Training => {
+                Box::new(Dropout { shape: self.shape, rate: rate as f32, index: self.index as u64 })
+            }
+            LayerSpec::Softmax => {
+                if self.vector(spec)? != self.classes {
+                    let expected = format!("a vector of {}, one for each class", self.classes);
+                    return Err(self.misfit(spec, expected));
+                }
+                return Ok((None, 1));
+            }
+            LayerSpec::Flatten | LayerSpec::Dropout { .. } => return Ok((None, 1)),
+        };
+        Ok((Some(layer), taken))
+    }
+
+    fn image(&self, spec: LayerSpec) -> Result<(usize, usize, usize), ArchitectureError> {
+        match self.shape {
+            Shape::Image { height, width, channels } => Ok((height, width, channels)),
+            Shape::Vector(_) => Err(self.misfit(spec, "an image".to_owned())),
+        }
+    }
+
+    fn vector(&self, spec: LayerSpec) -> Result<usize, ArchitectureError> {
+        match self.shape {
+            Shape::Vector(len) => Ok(len),
+            Shape::Image { .. } => {
+                Err(self.misfit(spec, "a vector: put a flatten layer before it".to_owned()))
+            }
+        }
+    }
+
+    fn misfit(&self, spec: LayerSpec, expected: String) -> ArchitectureError {
+        let (index, kind, got) = (self.index, spec.kind(), self.shape.to_string());
+        ArchitectureError::Layer { index, kind, got, expected }
+    }
+
+    fn bound(
+        &self,
+        spec: LayerSpec,
+        what: &'static str,
+        needed: u64,
+    ) -> Result<(), ArchitectureError> {
+        if needed <= LIMIT {
+            return Ok(());
+        }
+        let (index, kind) = (self.index, spec.kind());
+        Err(ArchitectureError::TooLarge { index, kind, what, needed, limit: LIMIT })
+    }
+}

@@ -1,0 +1,147 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn read(layers: Value) -> Result<Architecture, ArchitectureError> {
+    let input = json!({"height": 28, "width": 28, "channels": 1});
+    let architecture = Architecture::from_json(&json!({"input": input, "layers": layers}))?;
+    architecture.check(10)?;
+    Ok(architecture)
+}
+
+#[test]
+fn the_named_ones_are_networks_and_survive_json() {
+    for name in Architecture::names() {
+        let architecture = Architecture::named(name).unwrap();
+        assert_eq!(architecture.name, name);
+        architecture.check(10).unwrap();
+        assert_eq!(Architecture::from_json(&architecture.to_json()).unwrap(), architecture);
+    }
+    let Err(ArchitectureError::UnknownName { nearest, known, .. }) =
+        Architecture::named("referense")
+    else {
+        panic!("accepted")
+    };
+    assert_eq!(nearest.as_deref(), Some("reference"));
+    assert_eq!(known, ["reference", "small"]);
+}
+
+#[test]
+fn errors_name_the_layer_and_what_would_be_right() {
+    let end = [json!({"type": "dense", "units": "classes"}), json!({"type": "softmax"})];
+    let with = |layers: &[Value]| read(Value::Array([layers, &end].concat()));
+    let flatten = json!({"type": "flatten"});
+    let message = |result: Result<Architecture, ArchitectureError>| result.unwrap_err().to_string();
+
+    let error = message(with(&[json!({"type": "conv2d", "filters": 8, "kernel": 29})]));
+    assert_eq!(
+        error,
+        "layer 0 (conv2d) gets an image of 28 x 28 x 1, expected an image of at least 29 x 29"
+    );
+    let error = message(with(&[]));
+    assert_eq!(
+        error,
+        "layer 0 (dense) gets an image of 28 x 28 x 1, expected a vector: put a flatten layer before it"
+    );
+    let error = message(with(&[flatten.clone(), json!({"type": "max_pool2d"})]));
+    assert_eq!(error, "layer 1 (max_pool2d) gets a vector of 784, expected an image");
+    let error = message(read(json!([flatten, {"type": "dense", "units": 9}, {"type": "softmax"}])));
+    assert_eq!(
+        error,
+        "layer 2 (softmax) gets a vector of 9, expected a vector of 10, one for each class"
+    );
+    let error = message(with(&[json!({"type": "conv2d", "kernel": 3})]));
+    assert_eq!(
+        error,
+        "option \"filters\" of layer 0 (conv2d) is missing, expected a whole number between 1 and 4096"
+    );
+    let error = message(with(&[json!({"type": "conv", "filters": 3})]));
+    assert!(error.starts_with("layer 0 has the type \"conv\", expected one of conv2d"), "{error}");
+    let Err(ArchitectureError::UnknownType { nearest, .. }) = with(&[json!({"type": "conv"})])
+    else {
+        panic!("accepted")
+    };
+    assert_eq!(nearest.as_deref(), Some("conv2d"));
+    let Err(ArchitectureError::Option(OptionError::Unknown { subject, nearest, .. })) =
+        with(&[json!({"type": "conv2d", "filters": 3, "kernel": 3, "strides": 2})])
+    else {
+        panic!("accepted")
+    };
+    assert_eq!((&*subject, nearest.as_deref()), ("layer 0 (conv2d)", Some("stride")));
+    let error = message(read(json!([flatten, end[0]])));
+    assert_eq!(error, "the architecture does not end with a softmax");
+    let error = message(read(json!([flatten, end[0], end[1], end[1]])));
+    assert_eq!(error, "the architecture has layers after its softmax");
+}
+
+#[test]
+fn what_no_machine_could_hold_is_refused() {
+    let wide = json!({"type": "conv2d", "filters": 4096, "kernel": 63, "padding": "same"});
+    let layers = json!([wide, wide, {"type": "flatten"}, {"type": "dense", "units": "classes"},
+        {"type": "softmax"}]);
+    let Err(ArchitectureError::TooLarge { index: 0 | 1, .. }) = read(layers) else {
+        panic!("accepted")
+    };
+    let input = json!({"height": 4096, "width": 4096, "channels": 3});
+    let layers = json!([{"type": "flatten"}, {"type": "dense", "units": 65536},
+        {"type": "dense", "units": "classes"}, {"type": "softmax"}]);
+    let architecture = Architecture::from_json(&json!({"input": input, "layers": layers})).unwrap();
+    let error = architecture.check(10).unwrap_err().to_string();
+    assert!(error.starts_with("layer 1 (dense) needs 3298534948864 weights"), "{error}");
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let words = prop::sample::select(vec![
+        "type",
+        "conv2d",
+        "max_pool2d",
+        "dense",
+        "relu",
+        "flatten",
+        "dropout",
+        "softmax",
+        "units",
+        "classes",
+        "filters",
+        "kernel",
+        "stride",
+        "padding",
+        "same",
+        "size",
+        "rate",
+        "layers",
+        "input",
+        "height",
+        "width",
+        "channels",
+        "name",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (0..40i64).prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        words.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((words.clone(), inner), 0..6).prop_map(|entries| {
+                Value::Object(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_json_panics(value in any_json(), input in any_json(), layers in any_json()) {
+        let _ = Architecture::from_json(&value).map(|a| a.check(10));
+        let _ = Architecture::from_json(&json!({"input": input, "layers": layers}));
+        let size = json!({"height": 28, "width": 28});
+        let _ = Architecture::from_json(&json!({"input": size, "layers": layers}))
+            .map(|a| a.check(10));
+    }
+}
