@@ -1,1 +1,29 @@
-//! x
+//! pg_teller trains, versions and serves models inside PostgreSQL. This crate is the glue; the
+//! engines are under crates/ and know nothing of it. docs/ has the SQL, CONTRIBUTING.md the layout.
+#![allow(unsafe_code)]
+
+use pgrx::prelude::*;
+
+mod api;
+mod bridge;
+mod cache;
+mod catalog;
+mod error;
+mod settings;
+mod training;
+
+pgrx::pg_module_magic!(name, version);
+
+extension_sql_file!("../sql/bootstrap.sql", name = "bootstrap", bootstrap);
+extension_sql_file!("../sql/training.sql", name = "training", requires = ["bootstrap"]);
+extension_sql_file!("../sql/images.sql", name = "images", requires = ["bootstrap"]);
+extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["bootstrap"]);
+extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstrap"]);
+extension_sql_file!("../sql/views.sql", name = "views", requires = ["bootstrap"]);
+
+/// Runs once in every backend that loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::init();
+    bridge::snapshot::init();
+}

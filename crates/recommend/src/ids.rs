@@ -25,6 +25,15 @@ impl IdRef<'_> {
     }
 }
 
+impl std::fmt::Display for IdRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IdRef::Integer(id) => id.fmt(f),
+            IdRef::Text(id) => id.fmt(f),
+        }
+    }
+}
+
 /// The ids of a training set, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ids {

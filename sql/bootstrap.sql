@@ -1,0 +1,61 @@
+-- The type of a model: every table of this type is one.
+
+GRANT USAGE ON SCHEMA teller TO PUBLIC;
+
+CREATE TYPE teller.model AS (
+    version int,
+    part    text COLLATE "C",
+    chunk   int,
+    status  text,
+    info    jsonb,
+    payload bytea
+);
+COMMENT ON TYPE teller.model IS
+    'A row of a model: a manifest (part ''''), a step of its training (part log), or a chunk of its numbers';
+
+-- A finished version is immutable. Rows may be added until its manifest is there; of the manifest
+-- only the status changes; and only whole versions go.
+CREATE FUNCTION teller.guard_rows() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    finished boolean;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF OLD.part <> '' OR (OLD.version, OLD.part, OLD.chunk, OLD.info, OLD.payload)
+               IS DISTINCT FROM (NEW.version, NEW.part, NEW.chunk, NEW.info, NEW.payload) THEN
+            RAISE EXCEPTION 'version % of model % is immutable: only its status changes',
+                OLD.version, TG_RELID::regclass USING ERRCODE = 'restrict_violation';
+        END IF;
+    ELSE
+        EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s WHERE version = $1 AND part = '''')',
+                       TG_RELID::regclass)
+            INTO finished USING NEW.version;
+        IF finished THEN
+            RAISE EXCEPTION 'version % of model % is finished: nothing is added to it',
+                NEW.version, TG_RELID::regclass USING ERRCODE = 'restrict_violation';
+        END IF;
+    END IF;
+    IF NEW.part = '' AND NEW.status NOT IN ('training', 'candidate', 'production', 'archived', 'failed') THEN
+        RAISE EXCEPTION 'a version''s status cannot be %', NEW.status
+            USING ERRCODE = 'check_violation',
+                  HINT = 'It is one of training, candidate, production, archived, failed.';
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION teller.guard_rows() IS 'Trigger of model tables: keeps finished versions as they are';
+
+CREATE FUNCTION teller.guard_versions() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    torn int;
+BEGIN
+    EXECUTE format('SELECT min(version) FROM ONLY %s WHERE version IN (SELECT version FROM gone)',
+                   TG_RELID::regclass)
+        INTO torn;
+    IF torn IS NOT NULL THEN
+        RAISE EXCEPTION 'version % of model % is deleted as a whole or not at all',
+            torn, TG_RELID::regclass USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION teller.guard_versions() IS 'Trigger of model tables: refuses to delete parts of a version';

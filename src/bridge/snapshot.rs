@@ -1,0 +1,101 @@
+//! Which statement is this? The identity of the active snapshot.
+//!
+//! What was looked up in a table under one snapshot holds for every call under an equal one. The
+//! snapshot's address is no identity: it is reused. Its contents are, together with the
+//! transaction and the count of subtransactions that were rolled back (a rollback to a savepoint
+//! undoes what a lookup saw, without changing the snapshot's numbers).
+
+use std::cell::Cell;
+
+use pgrx::pg_sys;
+
+thread_local! {
+    static ABORTED_SUBTRANSACTIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts rolled back subtransactions from now on; called once, when the library is loaded.
+pub fn init() {
+    // SAFETY: the callback is a plain function that lives as long as the library.
+    unsafe { pg_sys::RegisterSubXactCallback(Some(count_aborts), std::ptr::null_mut()) };
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn count_aborts(
+    event: pg_sys::SubXactEvent::Type,
+    _subtransaction: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _argument: *mut std::ffi::c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        ABORTED_SUBTRANSACTIONS.set(ABORTED_SUBTRANSACTIONS.get() + 1);
+    }
+}
+
+/// The contents of a snapshot, the transaction that holds it and the role that looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotKey {
+    user: u32,
+    transaction: u32,
+    aborted: u64,
+    xmin: u32,
+    xmax: u32,
+    command: u32,
+    recovery: bool,
+    running: Vec<pg_sys::TransactionId>,
+    running_sub: Vec<pg_sys::TransactionId>,
+}
+
+impl SnapshotKey {
+    /// Whether this is the key of the active snapshot; if not, becomes it.
+    pub fn is_active(&mut self) -> bool {
+        // SAFETY: called while a statement runs, so there is an active snapshot, whose arrays have
+        // the lengths that it says; MyProc is set in every backend.
+        let (snapshot, user, transaction, running, running_sub) = unsafe {
+            let snapshot = &*pg_sys::GetActiveSnapshot();
+            (
+                snapshot,
+                pg_sys::GetUserId().to_u32(),
+                (*pg_sys::MyProc).lxid,
+                slice(snapshot.xip, snapshot.xcnt as usize),
+                slice(snapshot.subxip, snapshot.subxcnt.max(0) as usize),
+            )
+        };
+        let aborted = ABORTED_SUBTRANSACTIONS.get();
+        let same = self.command == snapshot.curcid
+            && self.xmax == u32::from(snapshot.xmax)
+            && self.xmin == u32::from(snapshot.xmin)
+            && self.transaction == transaction
+            && self.user == user
+            && self.aborted == aborted
+            && self.recovery == snapshot.takenDuringRecovery
+            && self.running == running
+            && self.running_sub == running_sub;
+        if !same {
+            *self = Self {
+                user,
+                transaction,
+                aborted,
+                xmin: snapshot.xmin.into(),
+                xmax: snapshot.xmax.into(),
+                command: snapshot.curcid,
+                recovery: snapshot.takenDuringRecovery,
+                running: running.to_vec(),
+                running_sub: running_sub.to_vec(),
+            };
+        }
+        same
+    }
+}
+
+/// # Safety
+/// `start` points to `len` transaction ids, or `len` is 0.
+unsafe fn slice<'a>(
+    start: *const pg_sys::TransactionId,
+    len: usize,
+) -> &'a [pg_sys::TransactionId] {
+    if len == 0 {
+        return &[];
+    }
+    // SAFETY: promised by the caller.
+    unsafe { std::slice::from_raw_parts(start, len) }
+}

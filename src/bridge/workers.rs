@@ -1,0 +1,126 @@
+//! A training's threads, and the backend thread that watches over them.
+//!
+//! No thread but the backend's may call PostgreSQL. So the training runs on threads of its own,
+//! with all signals blocked, and tells its steps through a channel; the backend thread reports
+//! them and looks for interrupts in between.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use teller_numeric::{Cancelled, Control, Step};
+
+use crate::bridge::interrupts;
+use crate::error::Error;
+
+/// How long the backend thread sleeps between two looks at its interrupts.
+const POLL: Duration = Duration::from_millis(10);
+
+struct WorkerControl<'a> {
+    cancelled: &'a AtomicBool,
+    steps: Mutex<Sender<Step>>,
+}
+
+impl Control for WorkerControl<'_> {
+    fn check(&self) -> Result<(), Cancelled> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(Cancelled) } else { Ok(()) }
+    }
+
+    fn report(&self, step: Step) {
+        if let Ok(steps) = self.steps.lock() {
+            // The backend thread has hung up only if the work is about to be dropped anyway.
+            let _ = steps.send(step);
+        }
+    }
+}
+
+/// Runs `work` on `threads` threads of a pool of its own and returns what it returns; `on_step` is
+/// called on the backend's thread for every step that the work reports.
+///
+/// When the statement is cancelled the work is told so and waited for, and the result is
+/// [`Error::Cancelled`]; nothing is left running.
+pub fn run<T: Send>(
+    threads: usize,
+    work: impl FnOnce(&dyn Control) -> T + Send,
+    mut on_step: impl FnMut(Step),
+) -> Result<T, Error> {
+    let cancelled = &AtomicBool::new(false);
+    let (sender, steps) = channel();
+    std::thread::scope(|scope| {
+        // The scope waits for the worker also when an interrupt unwinds through it: then the
+        // worker must hear that it should stop.
+        let _cancel_on_unwind = CancelOnDrop(cancelled);
+        let worker = {
+            let _blocked = BlockedSignals::new();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .thread_name(|index| format!("teller {index}"))
+                .build()
+                .map_err(|error| Error::Threads(error.to_string()))?;
+            std::thread::Builder::new()
+                .name("teller".to_owned())
+                .spawn_scoped(scope, move || {
+                    // Owned here, so that the channel hangs up when the work is over.
+                    let control = WorkerControl { cancelled, steps: Mutex::new(sender) };
+                    pool.install(|| work(&control))
+                })
+                .map_err(|error| Error::Threads(error.to_string()))?
+        };
+        loop {
+            match steps.recv_timeout(POLL) {
+                Ok(step) => on_step(step),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if interrupts::cancel_pending() {
+                cancelled.store(true, Ordering::Relaxed);
+                let _ = worker.join();
+                return Err(Error::Cancelled);
+            }
+            pgrx::check_for_interrupts!();
+        }
+        worker.join().map_err(|panic| Error::Internal(panic_text(&*panic)))
+    })
+}
+
+struct CancelOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Blocks all signals of this thread, which threads spawned meanwhile inherit: PostgreSQL's
+/// handlers must run on the backend's thread only.
+struct BlockedSignals(libc::sigset_t);
+
+impl BlockedSignals {
+    fn new() -> Self {
+        // SAFETY: sigset_t is plain data that these calls fill in; they cannot fail with valid
+        // pointers and a valid `how`.
+        unsafe {
+            let mut all = std::mem::zeroed();
+            let mut before = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // SAFETY: restores the mask that `new` read on this same thread.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a training thread failed".to_owned())
+}

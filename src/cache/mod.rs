@@ -1,0 +1,12 @@
+//! Versions ready to serve, kept by this backend.
+//!
+//! A finished version is immutable, so what was loaded for a table, a version and the place of
+//! its manifest row stays right for ever. Only which version is in production can change, and
+//! that is looked up under the snapshot of each statement.
+
+mod kept;
+mod lookup;
+mod model;
+
+pub use lookup::{readable, served, version};
+pub use model::{ImageModelInfo, Model, WEIGHTS};

@@ -1,0 +1,158 @@
+//! A version in the form in which it answers.
+
+use std::cell::RefCell;
+
+use serde::{Deserialize, Serialize};
+use teller_nn::vision::{Limits, Preprocessing};
+use teller_nn::{Architecture, ImageClassifier, Normalization, Workspace};
+use teller_payload::SharedBytes;
+use teller_recommend::Recommender;
+
+use crate::bridge::interrupts::StatementControl;
+use crate::catalog::manifest::{Manifest, Task};
+use crate::catalog::model_table::ModelTable;
+use crate::catalog::version::{Version, read_parts};
+use crate::error::Error;
+use crate::settings;
+
+/// The part that holds a network's weights.
+pub const WEIGHTS: &str = "weights";
+
+/// A loaded version of any task.
+pub struct Model {
+    /// The model's name when it was loaded, for messages.
+    pub name: String,
+    engine: Engine,
+}
+
+enum Engine {
+    Images(Box<ImageModel>),
+    Recommender(Box<Recommender>),
+}
+
+impl Model {
+    /// Reads a version's numbers and checks them.
+    pub fn load(table: &ModelTable, version: &Version) -> Result<Self, Error> {
+        let manifest = version.manifest(table)?;
+        let damaged = |what: String| Error::damaged(table, Some(version.number), what);
+        let parts = read_parts(table, version.number, &manifest)?;
+        let engine = match manifest.task {
+            Task::ImageClassification => {
+                let weights = parts
+                    .get(WEIGHTS)
+                    .ok_or_else(|| damaged(format!("part {WEIGHTS} is missing")))?;
+                let model = ImageModel::load(&manifest, weights.clone()).map_err(damaged)?;
+                Engine::Images(Box::new(model))
+            }
+            Task::Recommendation => {
+                let recommender =
+                    Recommender::load(&parts).map_err(|error| damaged(error.to_string()))?;
+                Engine::Recommender(Box::new(recommender))
+            }
+        };
+        Ok(Self { name: table.name(), engine })
+    }
+
+    /// What it is trained to do.
+    pub fn task(&self) -> Task {
+        match self.engine {
+            Engine::Images(_) => Task::ImageClassification,
+            Engine::Recommender(_) => Task::Recommendation,
+        }
+    }
+
+    fn wrong_task(&self, expected: Task) -> Error {
+        Error::WrongTask { model: self.name.clone(), got: self.task(), expected }
+    }
+
+    /// The classifier, if this is one.
+    pub fn images(&self) -> Result<&ImageModel, Error> {
+        match &self.engine {
+            Engine::Images(model) => Ok(model),
+            Engine::Recommender(_) => Err(self.wrong_task(Task::ImageClassification)),
+        }
+    }
+
+    /// The recommender, if this is one.
+    pub fn recommender(&self) -> Result<&Recommender, Error> {
+        match &self.engine {
+            Engine::Recommender(model) => Ok(model),
+            Engine::Images(_) => Err(self.wrong_task(Task::Recommendation)),
+        }
+    }
+
+    /// Bytes that it holds.
+    pub fn memory(&self) -> usize {
+        match &self.engine {
+            Engine::Images(model) => model.classifier.memory(),
+            Engine::Recommender(model) => model.memory(),
+        }
+    }
+}
+
+/// What an image classifier needs besides its weights; the manifest's `model`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageModelInfo {
+    /// The network, as given and completed.
+    pub architecture: serde_json::Value,
+    /// How an image becomes a raster.
+    pub preprocessing: Preprocessing,
+    /// How a raster becomes the network's input.
+    pub normalization: Normalization,
+    /// The labels in the order of the network's outputs.
+    pub labels: Vec<String>,
+}
+
+/// An image classifier with its preprocessing and its scratch memory.
+pub struct ImageModel {
+    preprocessing: Preprocessing,
+    classifier: ImageClassifier,
+    scratch: RefCell<Scratch>,
+}
+
+struct Scratch {
+    raster: Vec<u8>,
+    workspace: Workspace,
+}
+
+impl ImageModel {
+    fn load(manifest: &Manifest, weights: SharedBytes) -> Result<Self, String> {
+        let info: ImageModelInfo = serde_json::from_value(manifest.model.clone())
+            .map_err(|error| format!("its model description cannot be read: {error}"))?;
+        let architecture = Architecture::from_json(&info.architecture)
+            .map_err(|error| format!("its architecture is wrong: {error}"))?;
+        let classifier =
+            ImageClassifier::load(&architecture, &info.normalization, info.labels, weights)
+                .map_err(|error| error.to_string())?;
+        let raster = vec![0; info.preprocessing.raster_len()];
+        let workspace = classifier.workspace();
+        Ok(Self {
+            preprocessing: info.preprocessing,
+            classifier,
+            scratch: RefCell::new(Scratch { raster, workspace }),
+        })
+    }
+
+    /// The network.
+    pub fn classifier(&self) -> &ImageClassifier {
+        &self.classifier
+    }
+
+    /// How its images become rasters.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// Calls `read` with the probabilities of the image's labels.
+    pub fn probabilities<T>(
+        &self,
+        image: &[u8],
+        read: impl FnOnce(&[f32]) -> T,
+    ) -> Result<T, Error> {
+        let Scratch { raster, workspace } = &mut *self.scratch.borrow_mut();
+        let limits = Limits { max_pixels: settings::max_image_pixels() };
+        self.preprocessing.raster(image, &limits, &StatementControl, raster)?;
+        Ok(read(self.classifier.probabilities(raster, workspace, &StatementControl)?))
+    }
+}

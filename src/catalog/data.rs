@@ -1,0 +1,292 @@
+//! Training data: the rows of a SELECT that somebody wrote.
+//!
+//! The query runs as the caller, inside a security-restricted operation and in a read-only
+//! transaction, through a cursor, so that memory does not grow with the rows.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+use pgrx::spi::{Spi, SpiClient};
+use teller_numeric::options::nearest;
+use teller_recommend::IdRef;
+
+use crate::bridge::identity::{self, ReadOnlyTransaction, RestrictedIdentity};
+use crate::error::Error;
+
+/// Rows fetched at a time.
+const BATCH: i64 = 1000;
+
+/// What a column must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `bytea`.
+    Bytes,
+    /// Text or whatever prints as a short name: integers, booleans, enums.
+    Label,
+    /// Integers, or text or uuid.
+    Id,
+    /// Any number.
+    Number,
+}
+
+impl Kind {
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytea",
+            Self::Label => "text, an integer, boolean or an enum",
+            Self::Id => "an integer, text or uuid",
+            Self::Number => "a number",
+        }
+    }
+}
+
+/// A column that a task reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name in the query's result.
+    pub name: &'static str,
+    /// What it must hold.
+    pub kind: Kind,
+    /// Whether the query must have it.
+    pub required: bool,
+}
+
+/// Runs `query` and calls `each` for every row, with the values of `columns` in their order.
+/// Returns the number of rows.
+pub fn read(
+    query: &str,
+    columns: &[Column],
+    mut each: impl FnMut(&DataRow) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    let c_query = CString::new(query).map_err(|_| Error::NotOneSelect)?;
+    Spi::connect(|_client: &SpiClient| {
+        let _restricted = RestrictedIdentity::enter(identity::current_user());
+        let _read_only = ReadOnlyTransaction::enter();
+        // SAFETY: SPI is connected. The plan and the portal live until SPI_finish; the portal's
+        // descriptor is valid while it is open.
+        unsafe {
+            let plan = pg_sys::SPI_prepare(c_query.as_ptr(), 0, std::ptr::null_mut());
+            if plan.is_null() || !is_one_select(plan) {
+                return Err(Error::NotOneSelect);
+            }
+            let portal = pg_sys::SPI_cursor_open(
+                std::ptr::null(),
+                plan,
+                std::ptr::null_mut(),
+                std::ptr::null(),
+                true,
+            );
+            let sources = match_columns((*portal).tupDesc, columns)?;
+            let mut rows = 0u64;
+            loop {
+                pg_sys::SPI_cursor_fetch(portal, true, BATCH);
+                let fetched = pg_sys::SPI_processed;
+                if fetched == 0 {
+                    break;
+                }
+                let table = pg_sys::SPI_tuptable;
+                for index in 0..fetched as usize {
+                    rows += 1;
+                    let tuple = *(*table).vals.add(index);
+                    let descriptor = (*table).tupdesc;
+                    each(&DataRow { sources: &sources, columns, tuple, descriptor, number: rows })?;
+                }
+                pg_sys::SPI_freetuptable(table);
+                pgrx::check_for_interrupts!();
+            }
+            pg_sys::SPI_cursor_close(portal);
+            Ok(rows)
+        }
+    })
+}
+
+/// # Safety
+/// `plan` was just prepared and SPI is connected.
+unsafe fn is_one_select(plan: pg_sys::SPIPlanPtr) -> bool {
+    // SAFETY: the list and its members live as long as the plan.
+    unsafe {
+        let sources = pg_sys::SPI_plan_get_plan_sources(plan);
+        if sources.is_null() || (*sources).length != 1 {
+            return false;
+        }
+        let source = (*(*sources).elements).ptr_value.cast::<pg_sys::CachedPlanSource>();
+        (*source).commandTag == pg_sys::CommandTag::CMDTAG_SELECT
+            && pg_sys::SPI_is_cursor_plan(plan)
+    }
+}
+
+/// Where a wanted column stands in the query's result.
+struct Source {
+    attribute: i32,
+    type_oid: pg_sys::Oid,
+    output: pg_sys::Oid,
+}
+
+/// # Safety
+/// `descriptor` is valid.
+unsafe fn match_columns(
+    descriptor: pg_sys::TupleDesc,
+    columns: &[Column],
+) -> Result<Vec<Option<Source>>, Error> {
+    let mut sources: Vec<Option<Source>> = columns.iter().map(|_| None).collect();
+    let names = || columns.iter().map(|column| column.name);
+    // SAFETY: attribute numbers run from 1 to natts.
+    unsafe {
+        for attribute in 1..=(*descriptor).natts {
+            let name = CStr::from_ptr(pg_sys::SPI_fname(descriptor, attribute)).to_string_lossy();
+            let Some(index) = columns.iter().position(|column| column.name == name) else {
+                return Err(Error::UnknownColumn {
+                    nearest: nearest(&name, names()),
+                    name: name.into_owned(),
+                    known: names().collect::<Vec<_>>().join(", "),
+                });
+            };
+            let type_oid = pg_sys::SPI_gettypeid(descriptor, attribute);
+            if !accepts(columns[index].kind, type_oid) {
+                return Err(Error::ColumnType {
+                    name: name.into_owned(),
+                    got: type_name(type_oid),
+                    expected: columns[index].kind.expected(),
+                });
+            }
+            let mut output = pg_sys::Oid::INVALID;
+            let mut is_varlena = false;
+            pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut is_varlena);
+            sources[index] = Some(Source { attribute, type_oid, output });
+        }
+    }
+    for (column, source) in columns.iter().zip(&sources) {
+        if column.required && source.is_none() {
+            return Err(Error::MissingColumn {
+                name: column.name,
+                expected: column.kind.expected(),
+            });
+        }
+    }
+    Ok(sources)
+}
+
+fn accepts(kind: Kind, type_oid: pg_sys::Oid) -> bool {
+    use pg_sys::*;
+    let integer = matches!(type_oid, INT2OID | INT4OID | INT8OID);
+    let text = matches!(type_oid, TEXTOID | VARCHAROID | BPCHAROID | NAMEOID);
+    match kind {
+        Kind::Bytes => type_oid == BYTEAOID,
+        // SAFETY: a look-up in the system caches.
+        Kind::Label => integer || text || type_oid == BOOLOID || unsafe { type_is_enum(type_oid) },
+        Kind::Id => integer || text || type_oid == UUIDOID,
+        Kind::Number => integer || matches!(type_oid, FLOAT4OID | FLOAT8OID | NUMERICOID),
+    }
+}
+
+fn type_name(type_oid: pg_sys::Oid) -> String {
+    // SAFETY: returns a palloc'ed C string for any type, also a dropped one.
+    unsafe { CStr::from_ptr(pg_sys::format_type_be(type_oid)).to_string_lossy().into_owned() }
+}
+
+/// A row of training data. Columns are numbered as in the list that [`read`] was given.
+pub struct DataRow<'a> {
+    sources: &'a [Option<Source>],
+    columns: &'a [Column],
+    tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+    number: u64,
+}
+
+impl DataRow<'_> {
+    /// The row's number, from 1.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn value(&self, column: usize) -> Result<Option<(pg_sys::Datum, &Source)>, Error> {
+        let Some(source) = &self.sources[column] else { return Ok(None) };
+        let mut is_null = false;
+        // SAFETY: the tuple and its descriptor are of the batch that is being read.
+        let datum = unsafe {
+            pg_sys::SPI_getbinval(self.tuple, self.descriptor, source.attribute, &mut is_null)
+        };
+        if is_null {
+            let name = self.columns[column].name;
+            return Err(Error::NullInData { name, row: self.number });
+        }
+        Ok(Some((datum, source)))
+    }
+
+    fn required(&self, column: usize) -> Result<(pg_sys::Datum, &Source), Error> {
+        let missing = || Error::MissingColumn {
+            name: self.columns[column].name,
+            expected: self.columns[column].kind.expected(),
+        };
+        self.value(column)?.ok_or_else(missing)
+    }
+
+    /// Calls `read` with the bytes of a `bytea`.
+    pub fn bytes<T>(&self, column: usize, read: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
+        let (datum, _) = self.required(column)?;
+        // SAFETY: the column's type is bytea; only a copy that detoasting made is freed.
+        unsafe {
+            let toasted: *mut pg_sys::varlena = datum.cast_mut_ptr();
+            let plain = pg_sys::pg_detoast_datum_packed(toasted);
+            let result = read(pgrx::varlena::varlena_to_byte_slice(plain));
+            if plain != toasted {
+                pg_sys::pfree(plain.cast());
+            }
+            Ok(result)
+        }
+    }
+
+    /// Calls `read` with the value as its type prints it.
+    pub fn text<T>(&self, column: usize, read: impl FnOnce(&str) -> T) -> Result<T, Error> {
+        let (datum, source) = self.required(column)?;
+        // SAFETY: the output function belongs to the column's type; its result is freed here.
+        unsafe {
+            let printed = pg_sys::OidOutputFunctionCall(source.output, datum);
+            let result = read(&CStr::from_ptr(printed).to_string_lossy());
+            pg_sys::pfree(printed.cast());
+            Ok(result)
+        }
+    }
+
+    /// Calls `read` with an id.
+    pub fn id<T>(&self, column: usize, read: impl FnOnce(IdRef) -> T) -> Result<T, Error> {
+        let (datum, source) = self.required(column)?;
+        match integer(datum, source.type_oid) {
+            Some(integer) => Ok(read(IdRef::Integer(integer))),
+            None => self.text(column, |text| read(IdRef::Text(text))),
+        }
+    }
+
+    /// A number, or nothing if the query has no such column.
+    pub fn number_of(&self, column: usize) -> Result<Option<f64>, Error> {
+        let Some((datum, source)) = self.value(column)? else { return Ok(None) };
+        if let Some(integer) = integer(datum, source.type_oid) {
+            return Ok(Some(integer as f64));
+        }
+        // SAFETY: `accepts` admitted these types alone; the numeric is converted by PostgreSQL.
+        let number = unsafe {
+            match source.type_oid {
+                pg_sys::FLOAT4OID => f64::from(f32::from_bits(datum.value() as u32)),
+                pg_sys::FLOAT8OID => f64::from_bits(datum.value() as u64),
+                _ => {
+                    let float = pg_sys::OidFunctionCall1Coll(
+                        pg_sys::F_FLOAT8_NUMERIC.into(),
+                        pg_sys::Oid::INVALID,
+                        datum,
+                    );
+                    f64::from_bits(float.value() as u64)
+                }
+            }
+        };
+        Ok(Some(number))
+    }
+}
+
+fn integer(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> Option<i64> {
+    match type_oid {
+        pg_sys::INT2OID => Some(i64::from(datum.value() as i16)),
+        pg_sys::INT4OID => Some(i64::from(datum.value() as i32)),
+        pg_sys::INT8OID => Some(datum.value() as i64),
+        _ => None,
+    }
+}

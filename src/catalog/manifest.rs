@@ -1,0 +1,84 @@
+//! What a version says of itself: the `info` of its manifest row.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use teller_numeric::options::nearest;
+
+use crate::error::Error;
+
+/// What a model is trained to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// A label for an image.
+    ImageClassification,
+    /// Items for a user.
+    Recommendation,
+}
+
+impl Task {
+    const ALL: [Self; 2] = [Self::ImageClassification, Self::Recommendation];
+
+    /// The name that SQL uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ImageClassification => "image_classification",
+            Self::Recommendation => "recommendation",
+        }
+    }
+
+    /// The task that SQL calls `name`.
+    pub fn parse(name: &str) -> Result<Self, Error> {
+        let names = || Self::ALL.iter().map(|task| task.name());
+        Self::ALL.into_iter().find(|task| task.name() == name).ok_or_else(|| Error::UnknownTask {
+            name: name.to_owned(),
+            nearest: nearest(name, names()),
+            known: names().collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// One stored part of a version's numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Length of its payload.
+    pub bytes: u64,
+    /// SHA-256 of its payload, in hexadecimal.
+    pub sha256: String,
+}
+
+/// The manifest of a version. It is untrusted when read: the table's owner may have written it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The task.
+    pub task: Task,
+    /// The algorithm that trained it.
+    pub algorithm: String,
+    /// The options of the training, as given.
+    pub options: Value,
+    /// The training query, as given.
+    pub data: String,
+    /// The `search_path` under which the query was read.
+    pub search_path: String,
+    /// Rows that the query returned.
+    pub rows: u64,
+    /// What the engine needs besides numbers: architecture, preprocessing, labels.
+    pub model: Value,
+    /// Figures of the training.
+    pub metrics: Map<String, Value>,
+    /// The stored parts by name.
+    pub parts: BTreeMap<String, Part>,
+    /// SHA-256 over the names and digests of the parts: equal digests are equal numbers.
+    pub digest: String,
+    /// The release of the extension that trained it.
+    pub extension: String,
+    /// The role that trained it.
+    pub trained_by: String,
+    /// When the training statement began, RFC 3339 in UTC.
+    pub trained_at: String,
+    /// Duration of reading and training.
+    pub seconds: f64,
+}

@@ -1,0 +1,8 @@
+//! Model tables and training data: the only code that reads and writes tables.
+
+pub mod data;
+pub mod manifest;
+pub mod model_table;
+pub mod name;
+pub mod store;
+pub mod version;

@@ -1,0 +1,452 @@
+//! A model's table: found, checked, and read row by row.
+//!
+//! Rows are read by a system scan under the active snapshot: it checks no privileges (ours are
+//! checked here, by column), runs nobody's code, takes no transaction id, and so works for roles
+//! that may only run the model, in parallel workers and on a standby.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::spi::Spi;
+
+use crate::bridge::identity;
+use crate::catalog::name::table_name;
+use crate::error::Error;
+
+/// Columns of `teller.model`, by attribute number.
+mod column {
+    pub(super) const VERSION: i16 = 1;
+    pub(super) const PART: i16 = 2;
+    pub(super) const CHUNK: i16 = 3;
+    pub(super) const STATUS: i16 = 4;
+    pub(super) const INFO: i16 = 5;
+    pub(super) const PAYLOAD: i16 = 6;
+    pub(super) const COUNT: usize = 6;
+}
+
+/// What a role may do with a model, and the table privilege that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    /// Run it: `SELECT` on the column `version`.
+    Run,
+    /// Read its numbers and its training query: `SELECT` on the table.
+    Read,
+    /// Train a version: `INSERT`.
+    Train,
+    /// Change which version is in production: `UPDATE`.
+    Promote,
+}
+
+impl Privilege {
+    /// The privilege in the words of SQL.
+    pub fn grant(self) -> &'static str {
+        match self {
+            Self::Run => "SELECT (version)",
+            Self::Read => "SELECT",
+            Self::Train => "INSERT",
+            Self::Promote => "UPDATE",
+        }
+    }
+}
+
+/// An open model table. The lock on it is kept until the transaction ends.
+pub struct ModelTable {
+    relation: pg_sys::Relation,
+    oid: pg_sys::Oid,
+}
+
+impl ModelTable {
+    /// Opens the table `oid` and checks that it is a model and that the current user may do
+    /// `privilege` with it.
+    pub fn open(oid: pg_sys::Oid, privilege: Privilege) -> Result<Self, Error> {
+        let table = Self::open_unchecked(oid)?;
+        if !table.permits(privilege) {
+            return Err(Error::Permission { model: table.name(), privilege });
+        }
+        Ok(table)
+    }
+
+    /// As [`ModelTable::open`], for callers that check privileges themselves.
+    pub fn open_unchecked(oid: pg_sys::Oid) -> Result<Self, Error> {
+        // SAFETY: returns NULL for a table that is gone; the relation is closed by drop.
+        let relation =
+            unsafe { pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        if relation.is_null() {
+            return Err(Error::UnknownModel { name: oid.to_u32().to_string() });
+        }
+        let table = Self { relation, oid };
+        // SAFETY: rd_rel is valid while the relation is open.
+        let class = unsafe { &*(*relation).rd_rel };
+        if class.relkind != pg_sys::RELKIND_RELATION as i8 || Some(class.reloftype) != model_type()
+        {
+            return Err(Error::NotAModel { name: table.name() });
+        }
+        if class.relrowsecurity {
+            return Err(Error::RowSecurity { model: table.name() });
+        }
+        Ok(table)
+    }
+
+    /// The table's number.
+    pub fn oid(&self) -> pg_sys::Oid {
+        self.oid
+    }
+
+    /// The table's name with its schema, for messages.
+    pub fn name(&self) -> String {
+        table_name(self.oid)
+    }
+
+    /// The role that owns the model.
+    pub fn owner(&self) -> pg_sys::Oid {
+        // SAFETY: rd_rel is valid while the relation is open.
+        unsafe { (*(*self.relation).rd_rel).relowner }
+    }
+
+    /// Whether the current user may do `privilege` with the model.
+    pub fn permits(&self, privilege: Privilege) -> bool {
+        let user = identity::current_user();
+        let on_table = |mode: u32| {
+            // SAFETY: a look-up in the system caches.
+            unsafe {
+                pg_sys::pg_class_aclcheck(self.oid, user, pg_sys::AclMode::from(mode))
+                    == pg_sys::AclResult::ACLCHECK_OK
+            }
+        };
+        match privilege {
+            Privilege::Read => on_table(pg_sys::ACL_SELECT),
+            Privilege::Train => on_table(pg_sys::ACL_INSERT),
+            Privilege::Promote => on_table(pg_sys::ACL_UPDATE),
+            Privilege::Run => {
+                // SAFETY: a look-up in the system caches.
+                let on_column = unsafe {
+                    pg_sys::pg_attribute_aclcheck(
+                        self.oid,
+                        column::VERSION,
+                        user,
+                        pg_sys::AclMode::from(pg_sys::ACL_SELECT),
+                    )
+                };
+                on_column == pg_sys::AclResult::ACLCHECK_OK || on_table(pg_sys::ACL_SELECT)
+            }
+        }
+    }
+
+    /// Calls `row` for the manifest in production, if there is one.
+    pub fn production<T>(
+        &self,
+        row: impl FnMut(Row) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let status = ScanKey::text(column::STATUS, c"production");
+        let found = match self.indexes().production {
+            // Its predicate already says that the row is a manifest; a forged index is caught by
+            // the check of the rows below.
+            Some(index) => self.collect(index, &mut [status], manifests_only(row)),
+            None => self.collect(
+                pg_sys::Oid::INVALID,
+                &mut [ScanKey::text(column::PART, c""), status],
+                manifests_only(row),
+            ),
+        }?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Calls `row` for the manifest of `version`, if there is one.
+    pub fn manifest<T>(
+        &self,
+        version: i32,
+        row: impl FnMut(Row) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut keys =
+            [ScanKey::integer(column::VERSION, version), ScanKey::text(column::PART, c"")];
+        let rows = self.collect(self.primary_key()?, &mut keys, manifests_only(row))?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// Calls `row` for all manifests.
+    pub fn manifests<T>(&self, row: impl FnMut(Row) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+        self.all_of_part(c"", row)
+    }
+
+    /// Calls `row` for the rows of one part of a version, in the order of their chunks.
+    pub fn part<T>(
+        &self,
+        version: i32,
+        part: &CStr,
+        mut row: impl FnMut(Row) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut keys =
+            [ScanKey::integer(column::VERSION, version), ScanKey::text(column::PART, part)];
+        self.collect(self.primary_key()?, &mut keys, |found| row(found).map(Some))
+    }
+
+    /// Calls `row` for the rows of one part in all versions.
+    pub fn all_of_part<T>(
+        &self,
+        part: &CStr,
+        mut row: impl FnMut(Row) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut keys = [ScanKey::text(column::PART, part)];
+        self.collect(pg_sys::Oid::INVALID, &mut keys, |found| row(found).map(Some))
+    }
+
+    fn collect<T>(
+        &self,
+        index: pg_sys::Oid,
+        keys: &mut [ScanKey],
+        mut row: impl FnMut(Row) -> Result<Option<T>, Error>,
+    ) -> Result<Vec<T>, Error> {
+        // SAFETY: the relation is open; the scan is closed by the guard, and on an error that
+        // PostgreSQL raises by its abort. The active snapshot is passed because NULL would mean
+        // the catalog's. Deforming writes one value for each of the descriptor's attributes.
+        unsafe {
+            let scan = Scan(pg_sys::systable_beginscan(
+                self.relation,
+                index,
+                index != pg_sys::Oid::INVALID,
+                pg_sys::GetActiveSnapshot(),
+                keys.len() as i32,
+                keys.as_mut_ptr().cast(),
+            ));
+            let descriptor = (*self.relation).rd_att;
+            let attributes = (*descriptor).natts as usize;
+            if attributes < column::COUNT {
+                return Err(Error::NotAModel { name: self.name() });
+            }
+            let mut values = vec![pg_sys::Datum::null(); attributes];
+            let mut nulls = vec![true; attributes];
+            let mut rows = Vec::new();
+            loop {
+                let tuple = pg_sys::systable_getnext(scan.0);
+                if tuple.is_null() {
+                    return Ok(rows);
+                }
+                pg_sys::heap_deform_tuple(
+                    tuple,
+                    descriptor,
+                    values.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                );
+                let found = Row { values: &values, nulls: &nulls, tuple };
+                if let Some(item) = row(found)? {
+                    rows.push(item);
+                }
+            }
+        }
+    }
+
+    fn primary_key(&self) -> Result<pg_sys::Oid, Error> {
+        self.indexes().primary.ok_or_else(|| Error::NoKey { model: self.name() })
+    }
+
+    /// The indexes that `train` made, recognized by what they are and not by their names.
+    fn indexes(&self) -> Indexes {
+        let mut indexes = Indexes::default();
+        // SAFETY: the list and the index relations are valid until closed; `indkey` holds
+        // `indnatts` numbers.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(self.relation);
+            let count = if list.is_null() { 0 } else { (*list).length as usize };
+            for position in 0..count {
+                let oid = (*(*list).elements.add(position)).oid_value;
+                let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+                let index = pg_sys::index_open(oid, lock);
+                let form = &*(*index).rd_index;
+                if form.indisvalid && form.indisunique {
+                    let columns = form.indkey.values.as_slice(form.indnatts as usize);
+                    if columns == [column::VERSION, column::PART, column::CHUNK] {
+                        indexes.primary = Some(oid);
+                    } else if columns == [column::STATUS] {
+                        indexes.production = Some(oid);
+                    }
+                }
+                pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+            }
+            pg_sys::list_free(list);
+        }
+        indexes
+    }
+}
+
+impl Drop for ModelTable {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `open_unchecked`; the lock is kept until the transaction ends.
+            unsafe {
+                pg_sys::relation_close(self.relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Indexes {
+    primary: Option<pg_sys::Oid>,
+    production: Option<pg_sys::Oid>,
+}
+
+fn manifests_only<T>(
+    mut row: impl FnMut(Row) -> Result<T, Error>,
+) -> impl FnMut(Row) -> Result<Option<T>, Error> {
+    move |found| match found.text(column::PART) {
+        Some(part) if part.is_empty() => row(found).map(Some),
+        _ => Ok(None),
+    }
+}
+
+struct Scan(pg_sys::SysScanDesc);
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `collect`, closed once.
+            unsafe { pg_sys::systable_endscan(self.0) };
+        }
+    }
+}
+
+#[repr(transparent)]
+struct ScanKey(pg_sys::ScanKeyData);
+
+impl ScanKey {
+    fn integer(column: i16, value: i32) -> Self {
+        Self::equal(column, pg_sys::F_INT4EQ, value.into())
+    }
+
+    fn text(column: i16, value: &CStr) -> Self {
+        // SAFETY: copies the string into the current memory context, where it outlives the scan.
+        let text = unsafe { pg_sys::cstring_to_text(value.as_ptr()) };
+        Self::equal(column, pg_sys::F_TEXTEQ, text.into())
+    }
+
+    fn equal(column: i16, procedure: u32, value: pg_sys::Datum) -> Self {
+        let mut key = pg_sys::ScanKeyData::default();
+        // SAFETY: fills in `key`; the procedures are built-in equality functions.
+        unsafe {
+            pg_sys::ScanKeyInit(
+                &mut key,
+                column,
+                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+                procedure.into(),
+                value,
+            );
+        }
+        Self(key)
+    }
+}
+
+/// One row of a model's table, valid while the scan stands on it.
+pub struct Row<'a> {
+    values: &'a [pg_sys::Datum],
+    nulls: &'a [bool],
+    tuple: pg_sys::HeapTuple,
+}
+
+impl Row<'_> {
+    fn datum(&self, column: i16) -> Option<pg_sys::Datum> {
+        let index = column as usize - 1;
+        (!self.nulls[index]).then(|| self.values[index])
+    }
+
+    fn text(&self, column: i16) -> Option<String> {
+        // SAFETY: the column's type is text.
+        unsafe { pgrx::FromDatum::from_datum(self.datum(column)?, false) }
+    }
+
+    /// The version that the row belongs to.
+    pub fn version(&self) -> Option<i32> {
+        self.datum(column::VERSION).map(|datum| datum.value() as i32)
+    }
+
+    /// The chunk's number within its part.
+    pub fn chunk(&self) -> Option<i32> {
+        self.datum(column::CHUNK).map(|datum| datum.value() as i32)
+    }
+
+    /// A manifest's status.
+    pub fn status(&self) -> Option<String> {
+        self.text(column::STATUS)
+    }
+
+    /// The JSON of a manifest or a log row.
+    pub fn info(&self) -> Option<serde_json::Value> {
+        // SAFETY: the column's type is jsonb.
+        let info: Option<pgrx::JsonB> =
+            unsafe { pgrx::FromDatum::from_datum(self.datum(column::INFO)?, false) };
+        info.map(|json| json.0)
+    }
+
+    /// The length of the chunk's payload, read without fetching it.
+    pub fn payload_len(&self) -> Option<usize> {
+        let datum = self.datum(column::PAYLOAD)?;
+        // SAFETY: the datum is a bytea, possibly a pointer to its toasted value.
+        Some(unsafe { pg_sys::toast_raw_datum_size(datum) } - pg_sys::VARHDRSZ)
+    }
+
+    /// Fetches the chunk's payload, calls `read` with it, and frees it again.
+    pub fn with_payload<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let datum = self.datum(column::PAYLOAD)?;
+        // SAFETY: the datum is a bytea; detoasting returns the datum itself or a fresh copy, and
+        // only the copy is freed.
+        unsafe {
+            let toasted: *mut pg_sys::varlena = datum.cast_mut_ptr();
+            let plain = pg_sys::pg_detoast_datum_packed(toasted);
+            let result = read(pgrx::varlena::varlena_to_byte_slice(plain));
+            if plain != toasted {
+                pg_sys::pfree(plain.cast());
+            }
+            Some(result)
+        }
+    }
+
+    /// What tells this row from every other that ever stood in the table.
+    pub fn identity(&self) -> RowIdentity {
+        // SAFETY: the tuple is valid while the scan stands on it.
+        unsafe {
+            let tuple = &*self.tuple;
+            let header = &*tuple.t_data;
+            let block = &tuple.t_self.ip_blkid;
+            RowIdentity {
+                xmin: header.t_choice.t_heap.t_xmin.into(),
+                block: (u32::from(block.bi_hi) << 16) | u32::from(block.bi_lo),
+                offset: tuple.t_self.ip_posid,
+            }
+        }
+    }
+}
+
+/// The place of a row and the transaction that wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowIdentity {
+    xmin: u32,
+    block: u32,
+    offset: u16,
+}
+
+/// All tables of type `teller.model` in this database.
+pub fn all_models() -> Result<Vec<pg_sys::Oid>, Error> {
+    let Some(model_type) = model_type() else { return Ok(Vec::new()) };
+    let query = "SELECT oid FROM pg_catalog.pg_class WHERE reloftype = $1 ORDER BY oid";
+    let oids = Spi::connect(|client| {
+        let rows = client.select(query, None, &[model_type.into()])?;
+        rows.map(|row| row.get::<pg_sys::Oid>(1)).collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(oids.into_iter().flatten().collect())
+}
+
+/// The composite type `teller.model`, if the extension is installed in this database.
+pub fn model_type() -> Option<pg_sys::Oid> {
+    // SAFETY: look-ups in the system caches.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"teller".as_ptr(), true);
+        let oid = pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
+            pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
+            pg_sys::Datum::from(c"model".as_ptr()),
+            schema.into(),
+            pg_sys::Datum::null(),
+            pg_sys::Datum::null(),
+        );
+        (oid != pg_sys::Oid::INVALID).then_some(oid)
+    }
+}

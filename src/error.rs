@@ -1,0 +1,284 @@
+//! Everything that can go wrong, and the one table of SQLSTATEs (shown in docs/errors.md).
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::PgSqlErrorCode as Code;
+
+use teller_nn::vision::ImageError;
+use teller_numeric::{Cancelled, OptionError};
+
+use crate::bridge::interrupts;
+use crate::catalog::manifest::Task;
+use crate::catalog::model_table::{ModelTable, Privilege};
+use crate::settings::DefaultModel;
+
+/// Why a call of pg_teller failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the statement was cancelled")]
+    Cancelled,
+    #[error("{0}, got NULL")]
+    NullArgument(&'static str),
+
+    // Names and privileges.
+    #[error("\"{name}\" is no valid name of a table")]
+    ModelName { name: String },
+    #[error("model {name} does not exist")]
+    UnknownModel { name: String },
+    #[error("{name} is not a model")]
+    NotAModel { name: String },
+    #[error("permission denied for model {model}: {} is needed", .privilege.grant())]
+    Permission { model: String, privilege: Privilege },
+    #[error("model {model} has row security, expected a table without")]
+    RowSecurity { model: String },
+    #[error("model {model} has no unique index on (version, part, chunk)")]
+    NoKey { model: String },
+    #[error("model {model} has no version in production")]
+    NoProduction { model: String },
+    #[error("model {model} has no version {number}")]
+    NoVersion { model: String, number: i32 },
+    #[error("no model was given, and {} is not set", .0.setting())]
+    NoDefault(DefaultModel),
+    #[error("model {model} does {}, this function expects {}", .got.name(), .expected.name())]
+    WrongTask { model: String, got: Task, expected: Task },
+    #[error("the items of model {model} are texts, this call expects integers")]
+    TextItems { model: String },
+
+    // Training.
+    #[error("unknown task \"{name}\"")]
+    UnknownTask { name: String, nearest: Option<String>, known: String },
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    #[error("{0}")]
+    Architecture(String),
+    #[error("the training data must be one SELECT")]
+    NotOneSelect,
+    #[error("the training data lacks the column \"{name}\" ({expected})")]
+    MissingColumn { name: &'static str, expected: &'static str },
+    #[error("the training data has a column \"{name}\" that the task does not use")]
+    UnknownColumn { name: String, nearest: Option<String>, known: String },
+    #[error("the training data's column \"{name}\" is of type {got}, expected {expected}")]
+    ColumnType { name: String, got: String, expected: &'static str },
+    #[error("the training data's column \"{name}\" is NULL in row {row}")]
+    NullInData { name: &'static str, row: u64 },
+    #[error("row {row} of the data: {source}")]
+    DataRow { row: u64, source: ImageError },
+    #[error("{0}")]
+    Data(String),
+    #[error("{0}")]
+    NumberInData(String),
+    #[error("the training needs {needed} for {what}, teller.max_training_memory is {limit}",
+            needed = size(*needed), limit = size(*limit))]
+    TrainingMemory { what: String, needed: u64, limit: u64 },
+    #[error("{0}")]
+    Diverged(String),
+    #[error("the training threads could not be started: {0}")]
+    Threads(String),
+
+    // Serving.
+    #[error("{0}")]
+    Image(#[from] ImageError),
+    #[error("k is {0}, expected a number from 1 on")]
+    K(i32),
+    #[error("model {model}{} is damaged: {what}", version_text(*.version))]
+    Damaged { model: String, version: Option<i32>, what: String },
+    #[error("model {model} needs {needed} in memory, teller.cache_size is {limit}",
+            needed = size(*needed), limit = size(*limit))]
+    CacheSize { model: String, needed: u64, limit: u64 },
+    #[error("out of memory: {} for {what}", size(*.bytes))]
+    OutOfMemory { what: String, bytes: u64 },
+
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The numbers or the manifest of a model cannot be what `train` wrote.
+    pub fn damaged(table: &ModelTable, version: Option<i32>, what: impl Into<String>) -> Self {
+        Self::Damaged { model: table.name(), version, what: what.into() }
+    }
+
+    /// Whether an image was refused for what it is.
+    pub fn is_unreadable_image(&self) -> bool {
+        matches!(self, Self::Image(error) if !matches!(error, ImageError::Cancelled(_)))
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Cancelled => Code::ERRCODE_QUERY_CANCELED,
+            Self::ModelName { .. } => Code::ERRCODE_INVALID_NAME,
+            Self::UnknownModel { .. } => Code::ERRCODE_UNDEFINED_TABLE,
+            Self::NotAModel { .. } | Self::WrongTask { .. } => Code::ERRCODE_WRONG_OBJECT_TYPE,
+            Self::Permission { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::RowSecurity { .. }
+            | Self::NoKey { .. }
+            | Self::NoProduction { .. }
+            | Self::NoDefault(_) => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::NoVersion { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
+            Self::TextItems { .. } | Self::ColumnType { .. } => Code::ERRCODE_DATATYPE_MISMATCH,
+            Self::UnknownTask { .. }
+            | Self::Option(_)
+            | Self::Architecture(_)
+            | Self::Data(_)
+            | Self::K(_) => Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NotOneSelect => Code::ERRCODE_SYNTAX_ERROR,
+            Self::MissingColumn { .. } | Self::UnknownColumn { .. } => {
+                Code::ERRCODE_UNDEFINED_COLUMN
+            }
+            Self::NullInData { .. } | Self::NullArgument(_) => Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::NumberInData(_) | Self::Diverged(_) => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            Self::Image(error) | Self::DataRow { source: error, .. } => image_code(error),
+            Self::TrainingMemory { .. } | Self::CacheSize { .. } | Self::OutOfMemory { .. } => {
+                Code::ERRCODE_OUT_OF_MEMORY
+            }
+            Self::Threads(_) => Code::ERRCODE_INSUFFICIENT_RESOURCES,
+            Self::Damaged { .. } => Code::ERRCODE_DATA_CORRUPTED,
+            Self::Internal(_) => Code::ERRCODE_INTERNAL_ERROR,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotAModel { .. } => {
+                Some("A model is a table of type teller.model; teller.train makes one.".to_owned())
+            }
+            Self::Permission { model, privilege } => Some(format!(
+                "The model's owner can GRANT {} ON {model} TO a role.",
+                privilege.grant()
+            )),
+            Self::RowSecurity { model } => {
+                Some(format!("ALTER TABLE {model} DISABLE ROW LEVEL SECURITY."))
+            }
+            Self::NoKey { model } => {
+                Some(format!("ALTER TABLE {model} ADD PRIMARY KEY (version, part, chunk)."))
+            }
+            Self::NoProduction { .. } => {
+                Some("teller.model_versions shows its versions and their status.".to_owned())
+            }
+            Self::NoDefault(default) => Some(format!(
+                "Name a model in the call, or SET {} = 'schema.model'.",
+                default.setting()
+            )),
+            Self::TextItems { .. } => Some(
+                "Pass the user as text (user_id::text): the text functions serve every model."
+                    .to_owned(),
+            ),
+            Self::UnknownTask { nearest, known, .. } => {
+                Some(suggestion(nearest.as_deref(), "The tasks are", known))
+            }
+            Self::Option(OptionError::Unknown { nearest, known, .. }) => {
+                Some(suggestion(nearest.as_deref(), "The options are", &known.join(", ")))
+            }
+            Self::Option(OptionError::Invalid { nearest: Some(nearest), .. }) => {
+                Some(format!("Did you mean \"{nearest}\"?"))
+            }
+            Self::UnknownColumn { nearest, known, .. } => {
+                Some(suggestion(nearest.as_deref(), "The task's columns are", known))
+            }
+            Self::MissingColumn { name, .. } => {
+                Some(format!("Name the column in the query: SELECT ... AS {name}."))
+            }
+            Self::NullInData { name, .. } => {
+                Some(format!("Leave such rows out: WHERE {name} IS NOT NULL."))
+            }
+            Self::TrainingMemory { .. } => Some(
+                "Train on fewer rows or with a smaller model, or let a superuser raise \
+                 teller.max_training_memory."
+                    .to_owned(),
+            ),
+            Self::CacheSize { .. } => Some("A superuser can raise teller.cache_size.".to_owned()),
+            Self::Image(ImageError::TooLarge { .. })
+            | Self::DataRow { source: ImageError::TooLarge { .. }, .. } => Some(
+                "Scale the image down, or let a superuser raise teller.max_image_pixels."
+                    .to_owned(),
+            ),
+            Self::Image(_) => Some(
+                "teller.try_classify_image answers NULL for an image that cannot be read."
+                    .to_owned(),
+            ),
+            Self::Damaged { .. } => {
+                Some("Restore the model's table from a backup, or train a new version.".to_owned())
+            }
+            Self::Diverged(_) => Some("Try a smaller learning_rate.".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn image_code(error: &ImageError) -> Code {
+    match error {
+        ImageError::TooLarge { .. } => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        ImageError::Cancelled(_) => Code::ERRCODE_QUERY_CANCELED,
+        _ => Code::ERRCODE_INVALID_BINARY_REPRESENTATION,
+    }
+}
+
+fn suggestion(nearest: Option<&str>, list: &str, known: &str) -> String {
+    match nearest {
+        Some(nearest) => format!("Did you mean \"{nearest}\"? {list}: {known}."),
+        None => format!("{list}: {known}."),
+    }
+}
+
+fn version_text(version: Option<i32>) -> String {
+    version.map(|version| format!(" version {version}")).unwrap_or_default()
+}
+
+/// A number of bytes as people read it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_240 => format!("{bytes} bytes"),
+        10_240..10_485_760 => format!("{} kB", bytes.div_ceil(1 << 10)),
+        _ => format!("{} MB", bytes.div_ceil(1 << 20)),
+    }
+}
+
+impl From<Cancelled> for Error {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl From<pgrx::spi::SpiError> for Error {
+    fn from(error: pgrx::spi::SpiError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<teller_nn::Error> for Error {
+    fn from(_error: teller_nn::Error) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl From<teller_recommend::Error> for Error {
+    fn from(error: teller_recommend::Error) -> Self {
+        use teller_recommend::Error as Source;
+        match error {
+            Source::Cancelled(_) => Self::Cancelled,
+            Source::Option(error) => Self::Option(error),
+            Source::Weight { .. } => Self::NumberInData(error.to_string()),
+            Source::MixedIds { .. } | Source::NoRows(_) | Source::TooMany { .. } => {
+                Self::Data(error.to_string())
+            }
+            Source::TooLarge { what, needed, limit } => {
+                Self::TrainingMemory { what: what.to_owned(), needed, limit }
+            }
+            Source::Diverged { .. } => Self::Diverged(error.to_string()),
+            Source::Payload { .. } | Source::Inconsistent(_) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> Self {
+        if error.code() == Code::ERRCODE_QUERY_CANCELED {
+            // PostgreSQL knows whether it was a user, a timeout or the end of the connection.
+            interrupts::raise_cancel();
+        }
+        let report = ErrorReport::new(error.code(), error.to_string(), "pg_teller");
+        match error.hint() {
+            Some(hint) => report.set_hint(hint),
+            None => report,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Measuring a version on rows that it has not seen.
+
+use pgrx::pg_sys;
+
+use crate::bridge::workers;
+use crate::cache;
+use crate::catalog::manifest::Task;
+use crate::catalog::version::Wanted;
+use crate::error::Error;
+use crate::settings;
+use crate::training::{image_classification, recommendation};
+
+/// Ranks up to here count for a recommender.
+const K: usize = 10;
+
+/// The metrics of `model` on the rows of `query`.
+pub fn evaluate(
+    model: pg_sys::Oid,
+    query: &str,
+    wanted: Wanted,
+) -> Result<Vec<(String, f64)>, Error> {
+    let model = cache::version(model, wanted)?;
+    let limit = settings::max_training_memory();
+    match model.task() {
+        Task::ImageClassification => {
+            let images = model.images()?;
+            let dataset = image_classification::read_dataset(query, images.preprocessing(), limit)?;
+            let classifier = images.classifier();
+            run(|control| teller_nn::evaluate(classifier, &dataset, control))
+        }
+        Task::Recommendation => {
+            let recommender = model.recommender()?;
+            let held_out = recommendation::read_interactions(query, limit)?;
+            run(|control| teller_recommend::evaluate(recommender, &held_out, K, control))
+        }
+    }
+}
+
+fn run<T: Send, E: Into<Error> + Send>(
+    work: impl FnOnce(&dyn teller_numeric::Control) -> Result<T, E> + Send,
+) -> Result<T, Error> {
+    workers::run(settings::threads(), work, |_| ())?.map_err(Into::into)
+}

@@ -1,0 +1,68 @@
+//! Training of recommenders.
+
+use teller_numeric::Options;
+use teller_recommend::{AlgorithmParams, Interactions, InteractionsBuilder};
+
+use crate::bridge::interrupts::StatementControl;
+use crate::bridge::workers;
+use crate::catalog::data::{self, Column, Kind};
+use crate::catalog::store::TrainedVersion;
+use crate::error::Error;
+use crate::settings;
+use crate::training::Trained;
+use crate::training::progress::Progress;
+
+const COLUMNS: [Column; 3] = [
+    Column { name: "user_id", kind: Kind::Id, required: true },
+    Column { name: "item_id", kind: Kind::Id, required: true },
+    Column { name: "weight", kind: Kind::Number, required: false },
+];
+
+/// Checked options of a recommender.
+pub struct Plan(AlgorithmParams);
+
+impl Plan {
+    pub fn read(options: &mut Options) -> Result<Self, Error> {
+        Ok(Self(AlgorithmParams::read(options)?))
+    }
+
+    pub fn train(&self, query: &str) -> Result<Trained, Error> {
+        let limit = settings::max_training_memory();
+        let data = read_interactions(query, limit)?;
+        let (users, items) = (data.users().len(), data.items().len());
+        let needed =
+            teller_recommend::memory_needed(&self.0, users as u64, items as u64, data.len() as u64);
+        if needed > limit {
+            let what = format!("{} interactions of {users} users with {items} items", data.len());
+            return Err(Error::TrainingMemory { what, needed, limit });
+        }
+        let mut progress = Progress::new("sweep");
+        let fitted = workers::run(
+            settings::threads(),
+            |control| teller_recommend::fit(&self.0, &data, control),
+            |step| progress.step(step),
+        )??;
+        Ok(Trained {
+            algorithm: self.0.name(),
+            rows: data.len() as u64 + data.duplicates(),
+            model: serde_json::json!({}),
+            metrics: fitted
+                .metrics
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+                .collect(),
+            version: TrainedVersion { parts: fitted.parts(), log: progress.into_log() },
+        })
+    }
+}
+
+/// Reads the interactions of a query into one data set of at most `limit` bytes.
+pub fn read_interactions(query: &str, limit: u64) -> Result<Interactions, Error> {
+    let mut builder = InteractionsBuilder::new(limit);
+    data::read(query, &COLUMNS, |row| {
+        let weight = row.number_of(2)?.unwrap_or(1.0) as f32;
+        row.id(0, |user| row.id(1, |item| builder.push(user, item, weight)))???;
+        Ok(())
+    })?;
+    Ok(builder.finish(&StatementControl)?)
+}
