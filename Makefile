@@ -16,8 +16,10 @@ demo: install ## Show pg_teller at work in a private server, statement by statem
 psql: ## Go on by hand in the demo's server; it is stopped when psql ends
 	@scripts/psql.sh
 
-test: install ## Test the crates, then the extension in a private server
+test: ## Test the crates, then the extension in a private server
+	@scripts/setup.sh
 	cargo test --workspace --exclude pg_teller --exclude teller-tests
+	@scripts/install.sh
 	cargo test -p teller-tests
 
 install: ## Build the extension and install it into the PostgreSQL of PG_CONFIG
