@@ -48,6 +48,7 @@ mod vectors;
 
 pub use algorithm::als::{AlsParams, Solver};
 pub use algorithm::svd::SvdParams;
+pub use algorithm::weighting::Weighting;
 pub use algorithm::{AlgorithmParams, fit, memory_needed};
 pub use csr::Csr;
 pub use error::Error;

@@ -9,7 +9,8 @@ use std::time::Instant;
 use rayon::prelude::*;
 use teller_numeric::{Cancelled, Control, OptionError, Options, Step, Stream};
 
-use super::least_squares::{Side, solve};
+use super::least_squares::{Model, Side, solve};
+use super::weighting::Weighting;
 use crate::csr::Csr;
 use crate::dense::gram;
 use crate::fitted::FittedFactors;
@@ -25,16 +26,18 @@ pub enum Solver {
     Cholesky,
 }
 
-/// Parameters of alternating least squares. The defaults did best on validation parts of
-/// Last.FM and MovieLens 100K.
+/// Parameters of alternating least squares. The defaults did best, or near it, on validation parts
+/// of both Last.FM and MovieLens 100K.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlsParams {
     /// Numbers per user and item.
     pub factors: usize,
-    /// Weight of the squared factors in the loss.
-    pub regularization: f32,
-    /// A weight `w` has the confidence `1 + alpha w`.
+    /// Weight of the squared factors in the loss; `None` is [`usual_regularization`].
+    pub regularization: Option<f32>,
+    /// A weight that counts for `w` has the confidence `1 + alpha w`.
     pub alpha: f32,
+    /// What a weight counts for.
+    pub weighting: Weighting,
     /// Sweeps over users and items.
     pub iterations: u32,
     /// How each user and item is solved.
@@ -44,14 +47,18 @@ pub struct AlsParams {
 }
 
 impl AlsParams {
-    /// Reads `factors`, `regularization`, `alpha`, `iterations`, `solver` and `seed`.
+    /// Reads `factors`, `regularization`, `alpha`, `weighting`, `iterations`, `solver` and `seed`.
     pub fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
         let solvers =
             [("conjugate_gradient", Solver::ConjugateGradient), ("cholesky", Solver::Cholesky)];
         Ok(Self {
             factors: options.integer("factors", 64, 1..=1024)? as usize,
-            regularization: options.number("regularization", 1.0, 0.0..=1e6)? as f32,
+            regularization: match options.value("regularization") {
+                None => None,
+                Some(_) => Some(options.number("regularization", 0.0, 0.0..=1e6)? as f32),
+            },
             alpha: options.number("alpha", 10.0, 1e-6..=1e6)? as f32,
+            weighting: Weighting::read(options)?,
             iterations: options.integer("iterations", 15, 1..=1000)? as u32,
             solver: options.choice("solver", &solvers)?,
             seed: options.integer("seed", 42, 0..=i64::MAX)? as u64,
@@ -65,8 +72,12 @@ pub(crate) fn fit(
     control: &dyn Control,
 ) -> Result<FittedRecommender, Error> {
     let f = params.factors;
-    let by_user = data.by_user();
-    let by_item = data.by_item(control)?;
+    let by_user = &*params.weighting.apply(data.by_user());
+    let by_item = by_user.transpose(data.items().len(), control)?;
+    let regularization = params
+        .regularization
+        .unwrap_or_else(|| usual_regularization(by_user, by_item.rows(), params.alpha));
+    let model = Model { regularization, alpha: params.alpha, f, solver: params.solver };
     let mut users = start(params, "als users", by_user.rows(), control)?;
     let mut items = start(params, "als items", by_item.rows(), control)?;
     let mut items_gram = gram(&items, f, control)?;
@@ -74,13 +85,13 @@ pub(crate) fn fit(
     for step in 1..=params.iterations {
         let begun = Instant::now();
         let side = Side { interactions: by_user, fixed: &items, gram: &items_gram };
-        solve(params, &side, &mut users, control)?;
+        solve(&model, &side, &mut users, control)?;
         let users_gram = gram(&users, f, control)?;
         let side = Side { interactions: &by_item, fixed: &users, gram: &users_gram };
-        solve(params, &side, &mut items, control)?;
+        solve(&model, &side, &mut items, control)?;
         items_gram = gram(&items, f, control)?;
         let grams = (&*users_gram, &*items_gram);
-        loss = mean_loss(params, by_user, (&users, &items), grams, control)?;
+        loss = mean_loss(&model, by_user, (&users, &items), grams, control)?;
         if !loss.is_finite() {
             return Err(Error::Diverged { algorithm: "als", step, loss });
         }
@@ -94,7 +105,18 @@ pub(crate) fn fit(
         });
     }
     let factors = FittedFactors { count: f, users, items };
-    Ok(FittedRecommender::new(data, Some(factors), [("loss", loss)]))
+    let metrics = [("loss", loss), ("regularization", f64::from(regularization))];
+    Ok(FittedRecommender::new(data, Some(factors), metrics))
+}
+
+/// The regularization for weights of any scale and data of any density: an eighth of the
+/// confidence that a user's interactions have on average. It stays below a third of
+/// sum / sqrt(users x items), as from about the whole of it on all factors shrink to nothing.
+pub(crate) fn usual_regularization(by_user: &Csr, items: usize, alpha: f32) -> f32 {
+    let sum: f64 =
+        by_user.values.iter().map(|&weight| 1.0 + f64::from(extra_confidence(alpha, weight))).sum();
+    let (users, items) = (by_user.rows() as f64, items as f64);
+    (sum / users / 8.0).min(sum / (users * items).sqrt() / 3.0) as f32
 }
 
 /// Small random factors, each row from its own stream.
@@ -129,14 +151,14 @@ pub(crate) fn extra_confidence(alpha: f32, weight: f32) -> f32 {
 /// The loss that the sweeps lower, over all pairs of user and item:
 /// sum of c (p - x'y)^2 + regularization (|x|^2 + |y|^2), divided by the sum of c.
 fn mean_loss(
-    params: &AlsParams,
+    model: &Model,
     by_user: &Csr,
     (users, items): (&[f32], &[f32]),
     (users_gram, items_gram): (&[f64], &[f64]),
     control: &dyn Control,
 ) -> Result<f64, Cancelled> {
     const ROWS: usize = 64;
-    let f = params.factors;
+    let f = model.f;
     let parts = users
         .par_chunks(ROWS * f)
         .enumerate()
@@ -147,7 +169,7 @@ fn mean_loss(
                 let (columns, weights) = by_user.row(chunk * ROWS + i);
                 for (&item, &weight) in columns.iter().zip(weights) {
                     let score = f64::from(dot(user, &items[item as usize * f..][..f]));
-                    let extra = f64::from(extra_confidence(params.alpha, weight));
+                    let extra = f64::from(extra_confidence(model.alpha, weight));
                     // The pair's part of the sum over all pairs below is score^2.
                     loss += (1.0 + extra) * (1.0 - score) * (1.0 - score) - score * score;
                     confidence += extra;
@@ -165,7 +187,7 @@ fn mean_loss(
     // Sum over all pairs of (x'y)^2 = sum of the products of the entries of X'X and Y'Y.
     loss += users_gram.iter().zip(items_gram).map(|(x, y)| x * y).sum::<f64>();
     let norms: f64 = (0..f).map(|i| users_gram[i * f + i] + items_gram[i * f + i]).sum();
-    Ok((loss + f64::from(params.regularization) * norms) / confidence)
+    Ok((loss + f64::from(model.regularization) * norms) / confidence)
 }
 
 #[cfg(test)]
@@ -180,6 +202,7 @@ mod tests {
         let params = AlsParams::read(&mut options).unwrap();
         options.finish().unwrap();
         assert_eq!((params.factors, params.solver), (8, Solver::Cholesky));
+        assert_eq!(params.regularization, None);
         for given in [json!({"factors": 0}), json!({"alpha": 0}), json!({"solver": "lu"})] {
             assert!(AlsParams::read(&mut Options::new("als", &given).unwrap()).is_err());
         }

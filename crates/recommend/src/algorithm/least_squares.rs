@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 use teller_numeric::{Cancelled, Control};
 
-use super::als::{AlsParams, Solver, extra_confidence};
+use super::als::{Solver, extra_confidence};
 use crate::csr::Csr;
 use crate::dense::{cholesky, cholesky_inverse, cholesky_solve, multiply};
 use crate::vectors::{axpy, dot, vector_matrix};
@@ -21,6 +21,15 @@ const CONJUGATE_GRADIENT_STEPS: usize = 3;
 const ROWS: usize = 32;
 /// Interactions of one row between two questions whether to stop.
 const POLL: usize = 1 << 13;
+
+/// What is the same for all rows of both sides.
+pub(crate) struct Model {
+    /// Factors of a row.
+    pub(crate) f: usize,
+    pub(crate) regularization: f32,
+    pub(crate) alpha: f32,
+    pub(crate) solver: Solver,
+}
 
 /// What is fixed while one side is solved.
 pub(crate) struct Side<'a> {
@@ -66,15 +75,15 @@ impl<'a> Problem<'a> {
 
 /// Solves all rows of one side into `solved`, which holds the last sweep's.
 pub(crate) fn solve(
-    params: &AlsParams,
+    model: &Model,
     side: &Side<'_>,
     solved: &mut [f32],
     control: &dyn Control,
 ) -> Result<(), Cancelled> {
-    let f = params.factors;
+    let f = model.f;
     let mut regularized = side.gram.to_vec();
-    regularized.iter_mut().step_by(f + 1).for_each(|x| *x += f64::from(params.regularization));
-    let few = few_interactions(params);
+    regularized.iter_mut().step_by(f + 1).for_each(|x| *x += f64::from(model.regularization));
+    let few = few_interactions(model);
     let rows = side.interactions.rows();
     let rows_with_few = (0..rows).filter(|&row| side.interactions.degree(row) <= few).count();
     // Z costs as much for a row of the fixed side as it saves for about two of the solved one.
@@ -87,14 +96,14 @@ pub(crate) fn solve(
     };
     let regularized: Vec<f32> = regularized.into_iter().map(|x| x as f32).collect();
     let problem =
-        Problem { f, alpha: params.alpha, fixed: side.fixed, regularized: &regularized, control };
+        Problem { f, alpha: model.alpha, fixed: side.fixed, regularized: &regularized, control };
     solved.par_chunks_mut(ROWS * f).enumerate().try_for_each_init(
         Scratch::default,
         |scratch, (chunk, solved)| {
             control.check()?;
             for (i, x) in solved.chunks_exact_mut(f).enumerate() {
                 let row = side.interactions.row(chunk * ROWS + i);
-                match (&directly, params.solver) {
+                match (&directly, model.solver) {
                     (Some(z), _) if row.0.len() <= few => {
                         solve_few(&problem, z, row, x, scratch);
                     }
@@ -110,10 +119,10 @@ pub(crate) fn solve(
 }
 
 /// Up to how many interactions a row is cheaper to solve in their space, as measured.
-fn few_interactions(params: &AlsParams) -> usize {
-    match params.solver {
-        Solver::ConjugateGradient => params.factors / 4,
-        Solver::Cholesky => params.factors * 3 / 4,
+fn few_interactions(model: &Model) -> usize {
+    match model.solver {
+        Solver::ConjugateGradient => model.f / 4,
+        Solver::Cholesky => model.f * 3 / 4,
     }
 }
 

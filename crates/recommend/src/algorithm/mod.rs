@@ -4,6 +4,7 @@ pub(crate) mod als;
 mod least_squares;
 mod popular;
 pub(crate) mod svd;
+pub(crate) mod weighting;
 
 use teller_numeric::{Control, OptionError, Options};
 
@@ -80,14 +81,17 @@ pub fn memory_needed(
     let square = |n: u64, parts: u64| n.saturating_mul(n).saturating_mul(4 * (parts + 16));
     let parts = |rows: u64| gram_parts(rows as usize) as u64;
     let training = match algorithm {
-        // The transposed matrix, the factors, and those of the other side times an inverse.
+        // Both matrices with weights as they count, the factors, and those of one side times an
+        // inverse.
         AlgorithmParams::Als(params) => matrix
+            .saturating_mul(2)
             .saturating_add(numbers(params.factors as u64).saturating_mul(2))
             .saturating_add(square(params.factors as u64, parts(users.max(items)))),
         // Two tall matrices a side while one is turned into the next.
         AlgorithmParams::Svd(params) => {
             let width = (params.factors + params.oversampling) as u64;
             matrix
+                .saturating_mul(2)
                 .saturating_add(numbers(width).saturating_mul(2))
                 .saturating_add(square(width, parts(users.max(items))))
         }

@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 use teller_numeric::{Cancelled, Control, OptionError, Options, Stream};
 
+use super::weighting::Weighting;
 use crate::csr::Csr;
 use crate::dense::{cholesky, eigen, gram, multiply, upper_inverse};
 use crate::fitted::FittedFactors;
@@ -23,17 +24,20 @@ pub struct SvdParams {
     pub power_iterations: u32,
     /// Random directions beyond the factors.
     pub oversampling: usize,
+    /// What a weight counts for.
+    pub weighting: Weighting,
     /// Of the random directions.
     pub seed: u64,
 }
 
 impl SvdParams {
-    /// Reads `factors`, `power_iterations`, `oversampling` and `seed`.
+    /// Reads `factors`, `power_iterations`, `oversampling`, `weighting` and `seed`.
     pub fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
         Ok(Self {
             factors: options.integer("factors", 16, 1..=1024)? as usize,
-            power_iterations: options.integer("power_iterations", 6, 0..=100)? as u32,
+            power_iterations: options.integer("power_iterations", 20, 0..=100)? as u32,
             oversampling: options.integer("oversampling", 16, 0..=256)? as usize,
+            weighting: Weighting::read(options)?,
             seed: options.integer("seed", 42, 0..=i64::MAX)? as u64,
         })
     }
@@ -45,8 +49,9 @@ pub(crate) fn fit(
     control: &dyn Control,
 ) -> Result<FittedRecommender, Error> {
     // Divided by the largest weight, no product overflows; the values are multiplied back.
-    let scale = data.by_user().values.iter().copied().fold(0.0, f32::max);
-    let by_user = scaled(data.by_user(), scale);
+    let mut by_user = params.weighting.apply(data.by_user()).into_owned();
+    let scale = by_user.values.iter().copied().fold(0.0, f32::max);
+    by_user.values.iter_mut().for_each(|value| *value /= scale);
     let by_item = by_user.transpose(data.items().len(), control)?;
     let (n, m) = (by_user.rows(), by_item.rows());
     let factors = params.factors.min(n).min(m);
@@ -88,14 +93,6 @@ pub(crate) fn fit(
     let factors = FittedFactors { count: factors, users, items };
     let metrics = [("loss", 1.0 - explained), ("factors", factors.count as f64)];
     Ok(FittedRecommender::new(data, Some(factors), metrics))
-}
-
-fn scaled(matrix: &Csr, scale: f32) -> Csr {
-    Csr {
-        offsets: matrix.offsets.clone(),
-        columns: matrix.columns.clone(),
-        values: matrix.values.iter().map(|value| value / scale).collect(),
-    }
 }
 
 /// Standard normal numbers, each row from its own stream.

@@ -1,0 +1,327 @@
+//! What every recommender must hold, whatever its algorithm.
+
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use support::{Row, interactions, load, on_threads, params, parts, train};
+use teller_numeric::{Cancelled, Control, Step, Stream, Uninterrupted};
+use teller_payload::{AlignedBytes, SharedBytes};
+use teller_recommend::{
+    Error, IdRef, InteractionsBuilder, Recommender, Request, evaluate, fit, memory_needed,
+};
+
+fn algorithms() -> Vec<Value> {
+    vec![
+        json!({"algorithm": "als", "factors": 8}),
+        json!({"algorithm": "als", "factors": 20, "solver": "cholesky"}),
+        json!({"algorithm": "svd", "factors": 3}),
+        json!({"algorithm": "popular"}),
+    ]
+}
+
+fn learning() -> impl Iterator<Item = Value> {
+    algorithms().into_iter().filter(|given| given["algorithm"] != "popular")
+}
+
+const SIDE: i64 = 40;
+
+/// User `u` has had the items of his own colour, all but item `u`.
+fn checkerboard() -> Vec<Row> {
+    (0..SIDE)
+        .flat_map(|user| (0..SIDE).map(move |item| (user, item)))
+        .filter(|(user, item)| user != item && (user + item) % 2 == 0)
+        .map(|(user, item)| (user, item, 1.0))
+        .collect()
+}
+
+/// Users and items of uneven degrees and weights, and ids with gaps.
+fn uneven(users: u32, items: u32, rows: usize) -> Vec<Row> {
+    let mut stream = Stream::new(3, "uneven", 0);
+    let mut skewed = |n: u32| i64::from(stream.below(n).min(stream.below(n))) * 3 - 7;
+    let mut rows: Vec<Row> = (0..rows).map(|_| (skewed(users), skewed(items), 1.0)).collect();
+    for row in &mut rows {
+        row.2 = 0.5 + stream.uniform() * 3.0;
+    }
+    rows
+}
+
+fn ask(recommender: &Recommender, request: Request<'_>) -> Vec<(u32, f32)> {
+    recommender.recommend(&request, &Uninterrupted).unwrap()
+}
+
+fn request(user: u32, k: usize) -> Request<'static> {
+    Request { user: Some(user), k, candidates: None, include_seen: false }
+}
+
+fn bits(answer: &[(u32, f32)]) -> Vec<(u32, u32)> {
+    answer.iter().map(|&(item, score)| (item, score.to_bits())).collect()
+}
+
+fn bytes(given: &Value, rows: Vec<Row>, threads: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let data = interactions(rows);
+    let fitted = on_threads(threads, || fit(&params(given), &data, &Uninterrupted).unwrap());
+    fitted.parts().into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect()
+}
+
+#[test]
+fn the_withheld_diagonal_comes_first() {
+    let data = interactions(checkerboard());
+    for given in learning() {
+        let recommender = load(&train(&given, &data));
+        for user in 0..SIDE {
+            let index = recommender.user_index(IdRef::Integer(user)).unwrap();
+            let best = ask(&recommender, request(index, 1))[0].0;
+            assert_eq!(recommender.item_id(best), Some(IdRef::Integer(user)), "{given}");
+        }
+    }
+}
+
+#[test]
+fn filters_hold_and_k_are_returned_whenever_k_exist() {
+    let rows = uneven(60, 90, 900);
+    let data = interactions(rows.clone());
+    for given in algorithms() {
+        let recommender = load(&train(&given, &data));
+        let items = recommender.items().len();
+        for user in 0..recommender.users().len() as u32 {
+            let seen = recommender.seen(user);
+            let all = ask(&recommender, request(user, usize::MAX));
+            assert_eq!(all.len(), items - seen.len());
+            assert!(all.iter().all(|(item, _)| seen.binary_search(item).is_err()));
+            assert!(all.is_sorted_by(|a, b| a.1 > b.1 || (a.1 == b.1 && a.0 < b.0)));
+            for k in [1, 7, items - seen.len(), items] {
+                assert_eq!(
+                    bits(&ask(&recommender, request(user, k))),
+                    bits(&all[..k.min(all.len())])
+                );
+            }
+            let whole = Request { include_seen: true, ..request(user, items) };
+            assert_eq!(ask(&recommender, whole).len(), items);
+            assert!(ask(&recommender, request(user, 0)).is_empty());
+
+            // The worst items as candidates, repeated and out of order: cut before the choice.
+            let worst: Vec<u32> = all.iter().rev().take(5).map(|&(item, _)| item).collect();
+            let candidates = [&worst[..], &worst, seen].concat();
+            let candidates = Some(&candidates[..]);
+            let some = ask(&recommender, Request { candidates, ..request(user, 4) });
+            assert_eq!(bits(&some), bits(&all[all.len() - 5..][..4]));
+            let none = Request { candidates: Some(seen), ..request(user, 4) };
+            assert!(ask(&recommender, none).is_empty());
+            let absent =
+                Request { candidates: Some(&[u32::MAX, items as u32]), ..request(user, 4) };
+            assert!(ask(&recommender, absent).is_empty());
+        }
+    }
+}
+
+#[test]
+fn unknown_users_get_the_popular_items() {
+    let data = interactions(uneven(60, 90, 900));
+    for given in algorithms() {
+        let recommender = load(&train(&given, &data));
+        let unknown = Request { user: None, ..request(0, 10) };
+        let best = ask(&recommender, unknown);
+        let mut popular: Vec<(u32, f32)> = (0..).zip(data.popularity()).collect();
+        popular.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        assert_eq!(best, popular[..10]);
+        let beyond = Request { user: Some(u32::MAX), ..unknown };
+        assert_eq!(ask(&recommender, beyond), best);
+    }
+}
+
+#[test]
+fn many_at_once_equal_one_by_one() {
+    use rayon::prelude::*;
+    let data = interactions(uneven(60, 90, 900));
+    for given in algorithms() {
+        let recommender = load(&train(&given, &data));
+        let users = 0..recommender.users().len() as u32;
+        let one = |user| bits(&ask(&recommender, request(user, 10)));
+        let at_once: Vec<_> = on_threads(4, || users.clone().into_par_iter().map(one).collect());
+        assert_eq!(at_once, users.map(one).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn threads_seeds_and_the_order_of_rows() {
+    // Enough rows for several tasks of each kind.
+    let rows = uneven(700, 900, 9000);
+    for given in algorithms() {
+        let expected = bytes(&given, rows.clone(), 1);
+        for threads in [2, 4] {
+            let mut shuffled = rows.clone();
+            Stream::new(threads as u64, "order", 0).shuffle(&mut shuffled);
+            assert!(bytes(&given, shuffled, threads) == expected, "{given} on {threads} threads");
+        }
+        let mut reseeded = given.clone();
+        if given["algorithm"] != "popular" {
+            reseeded["seed"] = json!(7);
+            assert!(bytes(&reseeded, rows.clone(), 2) != expected, "{given} ignores its seed");
+        }
+    }
+}
+
+#[test]
+fn text_ids_and_hostile_shapes_train() {
+    let shapes: [Vec<(&str, &str, f32)>; 4] = [
+        vec![("only", "one", 1.0)],
+        vec![("a", "x", f32::MAX), ("a", "x", f32::MAX), ("b", "y", f32::MIN_POSITIVE)],
+        (0..40).map(|i| ("one", ["a", "b", "c", "d"][i % 4], 1.0)).collect(),
+        vec![("", "é", 1.0), ("𝄞", "", 1e-30), ("𝄞", "é", 1e30)],
+    ];
+    for rows in shapes {
+        let mut builder = InteractionsBuilder::new(1 << 20);
+        for (user, item, weight) in rows {
+            builder.push(IdRef::Text(user), IdRef::Text(item), weight).unwrap();
+        }
+        let data = builder.finish(&Uninterrupted).unwrap();
+        for mut given in algorithms() {
+            if given["algorithm"] == "als" {
+                given["regularization"] = json!(0.0);
+            }
+            let trained = on_threads(1, || fit(&params(&given), &data, &Uninterrupted));
+            match trained {
+                Ok(fitted) => {
+                    let recommender = load(&fitted);
+                    let best =
+                        ask(&recommender, Request { include_seen: true, ..request(0, usize::MAX) });
+                    assert_eq!(best.len(), data.items().len());
+                    assert!(best.iter().all(|(_, score)| score.is_finite()), "{given} {best:?}");
+                }
+                Err(Error::Diverged { .. }) => {}
+                Err(error) => panic!("{given}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn evaluation_counts_users_and_leaves_out_what_was_seen() {
+    let mut rows = checkerboard();
+    let data = interactions(rows.clone());
+    let given = json!({"algorithm": "svd", "factors": 3});
+    let recommender = load(&train(&given, &data));
+    // The diagonal, what was seen, an unknown item of a known user, an unknown user.
+    let held = (0..SIDE).map(|user| (user, user, 1.0));
+    rows.extend(held.chain([(0, 999, 1.0), (999, 1, 1.0)]));
+    let metrics = evaluate(&recommender, &interactions(rows), 5, &Uninterrupted).unwrap();
+    let metrics: BTreeMap<String, f64> = metrics.into_iter().collect();
+    assert_eq!(metrics["users"], SIDE as f64 + 1.0);
+    // All find their item first; user 0 misses one of two; the unknown user finds item 1 second
+    // among equally popular ones.
+    let expected = (f64::from(SIDE as u32 - 1) + 0.5 + 1.0) / (SIDE as f64 + 1.0);
+    assert!((metrics["recall@5"] - expected).abs() < 1e-12, "{metrics:?}");
+    let expected = (SIDE as f64 + 0.5) / (SIDE as f64 + 1.0);
+    assert!((metrics["mrr@5"] - expected).abs() < 1e-12, "{metrics:?}");
+    let nothing = evaluate(&recommender, &interactions(checkerboard()), 5, &Uninterrupted);
+    assert!(matches!(nothing, Err(Error::NoRows(_))));
+}
+
+#[test]
+fn altered_bytes_are_refused_and_forged_ones_survived() {
+    let data = interactions(uneven(30, 40, 200));
+    let mut stream = Stream::new(5, "mutations", 0);
+    for given in algorithms() {
+        let intact = parts(&train(&given, &data));
+        let mut loaded = 0;
+        for round in 0..1500 {
+            let mut forged = intact.clone();
+            let names: Vec<&String> = intact.keys().collect();
+            let name = names[stream.below(names.len() as u32) as usize];
+            let mut bytes = (*intact[name]).as_ref().to_vec();
+            let whole = bytes.len() as u32;
+            for _ in 0..=stream.below(3) {
+                bytes[stream.below(whole) as usize] ^= 1 << stream.below(8);
+            }
+            if stream.below(8) == 0 {
+                bytes.truncate(stream.below(whole) as usize);
+            }
+            let honest = bytes == (*intact[name]).as_ref();
+            // Every other time with a checksum and a length that fit, as a forger would write.
+            let forge = round % 2 == 1 && bytes.len() >= 32;
+            if forge {
+                let len = bytes.len() as u64;
+                bytes[16..24].copy_from_slice(&len.to_le_bytes());
+                let checksum = xxhash_rust::xxh3::xxh3_64(&bytes[32..]);
+                bytes[24..32].copy_from_slice(&checksum.to_le_bytes());
+            }
+            forged.insert(name.clone(), shared(&bytes));
+            match Recommender::load(&forged) {
+                Ok(recommender) => {
+                    assert!(forge || honest, "an altered {name} was accepted");
+                    loaded += 1;
+                    for user in [None, Some(0), Some(29), Some(u32::MAX)] {
+                        let all = Request { user, ..request(0, usize::MAX) };
+                        let best = ask(&recommender, all);
+                        assert!(best.len() <= recommender.items().len());
+                        assert!(best.iter().all(|&(item, _)| recommender.item_id(item).is_some()));
+                    }
+                    recommender.user_index(IdRef::Integer(2));
+                    recommender.item_index(IdRef::Text("x"));
+                }
+                Err(error) => assert!(
+                    matches!(error, Error::Payload { .. } | Error::Inconsistent(_)),
+                    "{error}"
+                ),
+            }
+        }
+        assert!(loaded > 50, "forgeries hardly ever pass the first checks: {loaded}");
+        for name in intact.keys() {
+            let mut lacking = intact.clone();
+            lacking.remove(name);
+            assert!(matches!(Recommender::load(&lacking), Err(Error::Inconsistent(_))), "{name}");
+        }
+    }
+}
+
+fn shared(bytes: &[u8]) -> SharedBytes {
+    Arc::new(AlignedBytes::from(bytes))
+}
+
+/// Cancels at the n-th question.
+struct Impatient(std::sync::atomic::AtomicI64);
+
+impl Control for Impatient {
+    fn check(&self) -> Result<(), Cancelled> {
+        match self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) {
+            1.. => Ok(()),
+            _ => Err(Cancelled),
+        }
+    }
+
+    fn report(&self, _step: Step) {}
+}
+
+#[test]
+fn cancelling_stops_everything() {
+    let data = interactions(uneven(60, 90, 900));
+    for given in algorithms() {
+        let recommender = load(&train(&given, &data));
+        let at = |questions| Impatient(std::sync::atomic::AtomicI64::new(questions));
+        let answer = recommender.recommend(&request(0, 5), &at(0));
+        assert_eq!(answer, Err(Error::Cancelled(Cancelled)));
+        let evaluated = evaluate(&recommender, &data, 5, &at(0));
+        assert!(matches!(evaluated, Err(Error::Cancelled(_) | Error::NoRows(_))));
+        if given["algorithm"] != "popular" {
+            for questions in [0, 1, 5, 25] {
+                let trained = on_threads(2, || fit(&params(&given), &data, &at(questions)));
+                assert!(matches!(trained, Err(Error::Cancelled(_))), "{given} {questions}");
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_is_estimated_without_overflow() {
+    for given in algorithms() {
+        let params = params(&given);
+        let small = memory_needed(&params, 1_000, 1_000, 10_000);
+        assert!((10_000 * 8..10_000_000).contains(&small), "{given}: {small}");
+        assert!(memory_needed(&params, u64::MAX, u64::MAX, u64::MAX) == u64::MAX);
+    }
+}

@@ -1,0 +1,48 @@
+//! Quality on public data: 80/20 by a hash of user and item, seen items left out.
+
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Row, interactions, load, on_threads, real_rows, split, train};
+use teller_numeric::Uninterrupted;
+use teller_recommend::evaluate;
+
+fn ndcg_at_10(rows: &[Row], given: Value) -> f64 {
+    let (rows, held_out) = split(rows, 0);
+    let recommender = load(&train(&given, &interactions(rows)));
+    let held_out = interactions(held_out);
+    let metrics = on_threads(2, || evaluate(&recommender, &held_out, 10, &Uninterrupted).unwrap());
+    println!("{given}: {} {:.4}", metrics[0].0, metrics[0].1);
+    metrics[0].1
+}
+
+fn unweighted(rows: &[Row], least: f32) -> Vec<Row> {
+    rows.iter().filter(|row| row.2 >= least).map(|row| (row.0, row.1, 1.0)).collect()
+}
+
+#[test]
+fn last_fm_plays() {
+    let Some(rows) = real_rows("lastfm_plays.tsv") else { return };
+    let plays = unweighted(&rows, 1.0);
+    let popular = ndcg_at_10(&plays, json!({"algorithm": "popular"}));
+    let als = ndcg_at_10(&plays, json!({"algorithm": "als"}));
+    let svd = ndcg_at_10(&plays, json!({"algorithm": "svd"}));
+    assert!(als >= 2.6 * popular, "{als} {popular}");
+    assert!(svd >= 2.1 * popular, "{svd} {popular}");
+    // Play counts reach from 1 to 350,000: by their logarithm they do no harm.
+    let counted = ndcg_at_10(&rows, json!({"algorithm": "als"}));
+    assert!(counted >= 2.5 * popular, "{counted} {popular}");
+}
+
+#[test]
+fn movielens_ratings() {
+    let Some(rows) = real_rows("movielens100k_ratings.tsv") else { return };
+    let liked = unweighted(&rows, 4.0);
+    let popular = ndcg_at_10(&liked, json!({"algorithm": "popular"}));
+    let als = ndcg_at_10(&liked, json!({"algorithm": "als"}));
+    let svd = ndcg_at_10(&liked, json!({"algorithm": "svd"}));
+    assert!(als >= 1.7 * popular, "{als} {popular}");
+    assert!(svd >= 1.7 * popular, "{svd} {popular}");
+}
