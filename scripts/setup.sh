@@ -51,7 +51,7 @@ if [[ ! -e $("$PG_CONFIG" --includedir-server)/postgres.h ]]; then
     exit 1
 fi
 
-if [[ $(target/tools/bin/cargo-pgrx --version 2>/dev/null) != "cargo-pgrx $pgrx_version" ]]; then
+if [[ $(target/tools/bin/cargo-pgrx pgrx --version 2>/dev/null) != "cargo-pgrx $pgrx_version" ]]; then
     # Without its default features cargo-pgrx needs no OpenSSL: it downloads nothing here.
     # Unoptimized, since compiling it takes longer than all that it will ever do here.
     echo "Installing cargo-pgrx $pgrx_version into target/tools"
