@@ -3,6 +3,7 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::PgSqlErrorCode as Code;
 
+use teller_nn::ArchitectureError;
 use teller_nn::vision::ImageError;
 use teller_numeric::{Cancelled, OptionError};
 
@@ -48,10 +49,12 @@ pub enum Error {
     UnknownTask { name: String, nearest: Option<String>, known: String },
     #[error(transparent)]
     Option(#[from] OptionError),
-    #[error("{0}")]
-    Architecture(String),
+    #[error(transparent)]
+    Architecture(teller_nn::ArchitectureError),
     #[error("the training data must be one SELECT")]
     NotOneSelect,
+    #[error("the training data must only read")]
+    WritesInData,
     #[error("the training data lacks the column \"{name}\" ({expected})")]
     MissingColumn { name: &'static str, expected: &'static str },
     #[error("the training data has a column \"{name}\" that the task does not use")]
@@ -121,6 +124,7 @@ impl Error {
             | Self::Data(_)
             | Self::K(_) => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NotOneSelect => Code::ERRCODE_SYNTAX_ERROR,
+            Self::WritesInData => Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::MissingColumn { .. } | Self::UnknownColumn { .. } => {
                 Code::ERRCODE_UNDEFINED_COLUMN
             }
@@ -168,9 +172,11 @@ impl Error {
             Self::Option(OptionError::Unknown { nearest, known, .. }) => {
                 Some(suggestion(nearest.as_deref(), "The options are", &known.join(", ")))
             }
-            Self::Option(OptionError::Invalid { nearest: Some(nearest), .. }) => {
-                Some(format!("Did you mean \"{nearest}\"?"))
-            }
+            Self::Option(OptionError::Invalid { nearest: Some(nearest), .. })
+            | Self::Architecture(
+                ArchitectureError::UnknownName { nearest: Some(nearest), .. }
+                | ArchitectureError::UnknownType { nearest: Some(nearest), .. },
+            ) => Some(format!("Did you mean \"{nearest}\"?")),
             Self::UnknownColumn { nearest, known, .. } => {
                 Some(suggestion(nearest.as_deref(), "The task's columns are", known))
             }
@@ -245,8 +251,27 @@ impl From<pgrx::spi::SpiError> for Error {
 }
 
 impl From<teller_nn::Error> for Error {
-    fn from(_error: teller_nn::Error) -> Self {
-        Self::Cancelled
+    fn from(error: teller_nn::Error) -> Self {
+        use teller_nn::Error as Source;
+        match error {
+            Source::Cancelled(_) => Self::Cancelled,
+            Source::Option(error) | Source::Architecture(ArchitectureError::Option(error)) => {
+                Self::Option(error)
+            }
+            Source::Architecture(error) => Self::Architecture(error),
+            Source::NoRows | Source::OneClass { .. } | Source::Shape { .. } => {
+                Self::Data(error.to_string())
+            }
+            Source::TooLarge { .. } => Self::Data(error.to_string()),
+            Source::OutOfMemory { bytes } => {
+                Self::OutOfMemory { what: "a network".to_owned(), bytes }
+            }
+            Source::Diverged { .. } => Self::Diverged(error.to_string()),
+            Source::Payload(_)
+            | Source::Raster { .. }
+            | Source::Labels { .. }
+            | Source::Normalization(_) => Self::Internal(error.to_string()),
+        }
     }
 }
 

@@ -24,6 +24,13 @@ extension_sql_file!("../sql/views.sql", name = "views", requires = ["bootstrap"]
 /// Runs once in every backend that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    hide_backtraces();
     settings::init();
     bridge::snapshot::init();
+}
+
+/// Errors go to clients: they must not carry our call stack, whatever the server's environment.
+fn hide_backtraces() {
+    // SAFETY: the library is loaded on the backend's only thread.
+    unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
 }

@@ -20,9 +20,9 @@ fn weights(
         .images()?
         .classifier()
         .weights()
-        .map(|(layer, shape, values)| {
-            let shape = shape.iter().map(|&extent| extent as i32).collect::<Vec<_>>();
-            (layer.to_owned(), shape, values.to_vec())
+        .map(|array| {
+            let shape = array.shape.iter().map(|&extent| extent as i32).collect::<Vec<_>>();
+            (array.name, shape, array.values.to_vec())
         })
         .collect();
     Ok(TableIterator::new(rows))

@@ -126,7 +126,10 @@ impl ImageModel {
             ImageClassifier::load(&architecture, &info.normalization, info.labels, weights)
                 .map_err(|error| error.to_string())?;
         let raster = vec![0; info.preprocessing.raster_len()];
-        let workspace = classifier.workspace();
+        if raster.len() != classifier.raster_len() {
+            return Err("its preprocessing does not fit its architecture".to_owned());
+        }
+        let workspace = classifier.workspace().map_err(|error| error.to_string())?;
         Ok(Self {
             preprocessing: info.preprocessing,
             classifier,

@@ -66,9 +66,7 @@ pub fn read(
         // descriptor is valid while it is open.
         unsafe {
             let plan = pg_sys::SPI_prepare(c_query.as_ptr(), 0, std::ptr::null_mut());
-            if plan.is_null() || !is_one_select(plan) {
-                return Err(Error::NotOneSelect);
-            }
+            check_is_one_select(plan)?;
             let portal = pg_sys::SPI_cursor_open(
                 std::ptr::null(),
                 plan,
@@ -102,16 +100,28 @@ pub fn read(
 
 /// # Safety
 /// `plan` was just prepared and SPI is connected.
-unsafe fn is_one_select(plan: pg_sys::SPIPlanPtr) -> bool {
-    // SAFETY: the list and its members live as long as the plan.
+unsafe fn check_is_one_select(plan: pg_sys::SPIPlanPtr) -> Result<(), Error> {
+    // SAFETY: the lists and their members live as long as the plan.
     unsafe {
+        if plan.is_null() {
+            return Err(Error::NotOneSelect);
+        }
         let sources = pg_sys::SPI_plan_get_plan_sources(plan);
         if sources.is_null() || (*sources).length != 1 {
-            return false;
+            return Err(Error::NotOneSelect);
         }
         let source = (*(*sources).elements).ptr_value.cast::<pg_sys::CachedPlanSource>();
-        (*source).commandTag == pg_sys::CommandTag::CMDTAG_SELECT
-            && pg_sys::SPI_is_cursor_plan(plan)
+        if (*source).commandTag != pg_sys::CommandTag::CMDTAG_SELECT
+            || !pg_sys::SPI_is_cursor_plan(plan)
+        {
+            return Err(Error::NotOneSelect);
+        }
+        let queries = (*source).query_list;
+        let query = (*(*queries).elements).ptr_value.cast::<pg_sys::Query>();
+        if (*query).hasModifyingCTE || !(*query).rowMarks.is_null() {
+            return Err(Error::WritesInData);
+        }
+        Ok(())
     }
 }
 

@@ -24,7 +24,8 @@ pub fn evaluate(
     match model.task() {
         Task::ImageClassification => {
             let images = model.images()?;
-            let dataset = image_classification::read_dataset(query, images.preprocessing(), limit)?;
+            let dataset = image_classification::read_dataset(query, images.preprocessing(), limit)?
+                .finish_for_evaluation()?;
             let classifier = images.classifier();
             run(|control| teller_nn::evaluate(classifier, &dataset, control))
         }

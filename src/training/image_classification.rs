@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use teller_nn::vision::{Limits, Preprocessing};
-use teller_nn::{Architecture, CnnParams, ImageDataset, Normalization};
+use teller_nn::{Architecture, CnnParams, ImageDatasetBuilder};
 use teller_numeric::Options;
 
 use crate::bridge::interrupts::StatementControl;
@@ -12,8 +12,8 @@ use crate::catalog::data::{self, Column, Kind};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
-use crate::training::Trained;
 use crate::training::progress::Progress;
+use crate::training::{Trained, metrics};
 
 const COLUMNS: [Column; 2] = [
     Column { name: "image", kind: Kind::Bytes, required: true },
@@ -34,21 +34,24 @@ impl Plan {
     pub fn read(options: &mut Options) -> Result<Self, Error> {
         options.choice("algorithm", &[("cnn", ())])?;
         let architecture = match options.value("architecture") {
-            None => Architecture::named(DEFAULT_ARCHITECTURE)?,
-            Some(Value::String(name)) => Architecture::named(name)?,
-            Some(object) => Architecture::from_json(object)?,
-        };
-        let preprocessing = Preprocessing::read(options, architecture.input())?;
+            None => Architecture::named(DEFAULT_ARCHITECTURE),
+            Some(Value::String(name)) => Architecture::named(name),
+            Some(object) => Architecture::from_json(object),
+        }
+        .map_err(teller_nn::Error::from)?;
+        let preprocessing = Preprocessing::read(options, architecture.input)?;
         let params = CnnParams::read(options)?;
         Ok(Self { architecture, preprocessing, params })
     }
 
     pub fn train(&self, query: &str) -> Result<Trained, Error> {
         let limit = settings::max_training_memory();
-        let dataset = read_dataset(query, &self.preprocessing, limit)?;
-        let needed = teller_nn::memory_needed(&self.architecture, &self.params, &dataset)?;
+        let dataset = read_dataset(query, &self.preprocessing, limit)?.finish()?;
+        let (rows, classes) = (dataset.len() as u64, dataset.labels().len());
+        self.architecture.check(classes).map_err(teller_nn::Error::from)?;
+        let needed = teller_nn::memory_needed(&self.architecture, &self.params, rows, classes)?;
         if needed > limit {
-            let what = format!("{} images", dataset.len());
+            let what = format!("{rows} images of {classes} classes");
             return Err(Error::TrainingMemory { what, needed, limit });
         }
         let mut progress = Progress::new("epoch");
@@ -57,18 +60,19 @@ impl Plan {
             |control| teller_nn::fit(&self.architecture, &self.params, &dataset, control),
             |step| progress.step(step),
         )??;
+        let figures = fitted.metrics();
         let info = ImageModelInfo {
-            architecture: self.architecture.to_json(),
+            architecture: fitted.architecture.to_json(),
             preprocessing: self.preprocessing.clone(),
-            normalization: Normalization::default(),
-            labels: dataset.labels().to_vec(),
+            normalization: fitted.normalization.clone(),
+            labels: fitted.labels.clone(),
         };
         Ok(Trained {
             algorithm: "cnn",
-            rows: dataset.len() as u64,
+            rows,
             model: serde_json::to_value(info)
                 .map_err(|error| Error::Internal(error.to_string()))?,
-            metrics: fitted.metrics.iter().map(|(k, v)| (k.clone(), (*v).into())).collect(),
+            metrics: metrics(figures.iter().map(|(name, value)| (&**name, *value))),
             version: TrainedVersion {
                 parts: vec![(WEIGHTS, fitted.payload())],
                 log: progress.into_log(),
@@ -82,15 +86,24 @@ pub fn read_dataset(
     query: &str,
     preprocessing: &Preprocessing,
     limit: u64,
-) -> Result<ImageDataset, Error> {
+) -> Result<ImageDatasetBuilder, Error> {
     let limits = Limits { max_pixels: settings::max_image_pixels() };
     let mut raster = vec![0; preprocessing.raster_len()];
-    let mut builder = ImageDataset::builder(preprocessing.raster_len(), limit);
+    let mut builder = ImageDatasetBuilder::new(
+        preprocessing.height(),
+        preprocessing.width(),
+        preprocessing.channels(),
+    );
     data::read(query, &COLUMNS, |row| {
         row.bytes(0, |image| preprocessing.raster(image, &limits, &StatementControl, &mut raster))?
             .map_err(|source| Error::DataRow { row: row.number(), source })?;
         row.text(1, |label| builder.push(&raster, label))??;
+        let needed = builder.memory() as u64;
+        if needed > limit {
+            let what = format!("the first {} images", row.number());
+            return Err(Error::TrainingMemory { what, needed, limit });
+        }
         Ok(())
     })?;
-    Ok(builder.finish()?)
+    Ok(builder)
 }

@@ -45,6 +45,18 @@ struct Trained {
     version: TrainedVersion,
 }
 
+/// Figures as the JSON of a manifest; whole ones without a fraction.
+fn metrics<'a>(figures: impl IntoIterator<Item = (&'a str, f64)>) -> Map<String, Value> {
+    let number = |value: f64| {
+        if value.fract() == 0.0 && value.abs() < 1e15 {
+            Value::from(value as i64)
+        } else {
+            value.into()
+        }
+    };
+    figures.into_iter().map(|(name, value)| (name.to_owned(), number(value))).collect()
+}
+
 /// A task's checked options.
 enum Plan {
     ImageClassification(Box<image_classification::Plan>),

@@ -9,8 +9,8 @@ use crate::catalog::data::{self, Column, Kind};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
-use crate::training::Trained;
 use crate::training::progress::Progress;
+use crate::training::{Trained, metrics};
 
 const COLUMNS: [Column; 3] = [
     Column { name: "user_id", kind: Kind::Id, required: true },
@@ -46,11 +46,7 @@ impl Plan {
             algorithm: self.0.name(),
             rows: data.len() as u64 + data.duplicates(),
             model: serde_json::json!({}),
-            metrics: fitted
-                .metrics
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).into()))
-                .collect(),
+            metrics: metrics(fitted.metrics.iter().copied()),
             version: TrainedVersion { parts: fitted.parts(), log: progress.into_log() },
         })
     }
