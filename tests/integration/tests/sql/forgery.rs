@@ -11,12 +11,19 @@ fn tamper(client: &mut Client, change: &str) {
     client.run("RESET session_replication_role");
 }
 
-const FLIP: &str = "UPDATE MODEL SET payload = set_byte(payload, AT, get_byte(payload, AT) # 1)
-                    WHERE part = 'PART' AND chunk = (SELECT min(chunk) FROM MODEL
-                        WHERE part = 'PART' AND payload IS NOT NULL)";
+/// Flips the last bit of byte `at` in the first chunk of a part.
+fn flip(model: &str, part: &str, at: i32) -> String {
+    format!(
+        "UPDATE {model} SET payload = set_byte(payload, {at}, get_byte(payload, {at}) # 1)
+         WHERE part = '{part}' AND chunk = (SELECT min(chunk) FROM {model}
+             WHERE part = '{part}' AND payload IS NOT NULL)"
+    )
+}
 
-/// Flips one bit in each part of `model` in turn; `call` must notice.
-fn flip_everywhere(client: &mut Client, model: &str, call: &str) {
+/// Flips one bit in each part of `model` in turn; `call` must notice in a session that has not
+/// loaded the model before: loaded numbers are right and stay so.
+fn flip_everywhere(database: &Database, model: &str, call: &str) {
+    let mut client = database.connect();
     let parts = client
         .query(
             &format!(
@@ -30,24 +37,21 @@ fn flip_everywhere(client: &mut Client, model: &str, call: &str) {
     for part in parts {
         let (part, length): (String, i32) = (part.get(0), part.get(1));
         for at in [0, 8, 24, 40, length / 2, length - 1] {
-            let flip = FLIP
-                .replace("MODEL", model)
-                .replace("PART", &part)
-                .replace("AT", &at.min(length - 1).to_string());
-            tamper(client, &flip);
-            client.refused(call, &SqlState::DATA_CORRUPTED);
-            tamper(client, &flip);
-            client.run(call);
+            let flip = flip(model, &part, at.min(length - 1));
+            tamper(&mut client, &flip);
+            database.connect().refused(call, &SqlState::DATA_CORRUPTED);
+            tamper(&mut client, &flip);
+            database.connect().run(call);
         }
     }
 }
 
 #[test]
 fn one_altered_bit_is_noticed_in_a_network() {
-    let mut client = Database::with_demo().connect();
-    super::train_scans(&mut client, "scans");
+    let database = Database::with_demo();
+    super::train_scans(&mut database.connect(), "scans");
     flip_everywhere(
-        &mut client,
+        &database,
         "scans",
         "SELECT teller.classify_image(image, 'scans') FROM demo.scans WHERE id = 1",
     );
@@ -56,10 +60,11 @@ fn one_altered_bit_is_noticed_in_a_network() {
 #[test]
 fn one_altered_bit_is_noticed_in_a_recommender() {
     for algorithm in ["als", "popular"] {
-        let mut client = Database::new().connect();
+        let database = Database::new();
+        let mut client = database.connect();
         super::two_groups(&mut client);
         super::train_purchases(&mut client, "shop", algorithm);
-        flip_everywhere(&mut client, "shop", "SELECT * FROM teller.recommend(1, 1, 'shop')");
+        flip_everywhere(&database, "shop", "SELECT * FROM teller.recommend(1, 1, 'shop')");
     }
 }
 

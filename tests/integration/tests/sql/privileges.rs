@@ -29,7 +29,7 @@ fn running_reading_and_training_are_granted_one_by_one() {
     other.refused(&factors, denied);
     other.refused(&format!("SELECT payload FROM {model}"), denied);
     owner.run(&format!("GRANT SELECT ON shop TO {role}"));
-    assert_eq!(other.column::<i64>(&factors.replace('*', "item_id")).len(), 10);
+    assert_eq!(other.column::<String>(&factors.replace('*', "item_id")).len(), 10);
 
     other.refused(&train, denied);
 
