@@ -1,12 +1,11 @@
 //! Small dense matrices: Gram matrices, Cholesky, symmetric eigenvectors. All of them are of the
 //! size of the factors, and each sum has one order, whatever the threads.
 
-use std::ops::{Div, Mul, Sub};
+use std::ops::{Add, Div, Mul, Sub};
 
 use rayon::prelude::*;
-use teller_numeric::{Cancelled, Control};
-
-use crate::vectors::axpy;
+use teller_numeric::kernels::{Contraction, Grid, Start};
+use teller_numeric::{Cancelled, Control, Isa};
 
 /// Parts into which a Gram matrix is divided: their borders depend on the rows alone.
 const GRAM_PARTS: usize = 64;
@@ -23,6 +22,7 @@ fn gram_rows(rows: usize) -> usize {
 
 /// `R'R` of row-major `rows` with `n` columns, n x n.
 pub(crate) fn gram(rows: &[f32], n: usize, control: &dyn Control) -> Result<Vec<f64>, Cancelled> {
+    let isa = Isa::detect();
     let parts = rows
         .par_chunks(gram_rows(rows.len() / n) * n)
         .map(|rows| {
@@ -30,7 +30,7 @@ pub(crate) fn gram(rows: &[f32], n: usize, control: &dyn Control) -> Result<Vec<
             // Blocks of rows stay in the first-level cache while tiles pass over them.
             for rows in rows.chunks(64 * n) {
                 control.check()?;
-                add_gram(rows, n, &mut part);
+                add_gram(isa, rows, n, &mut part);
             }
             Ok(part)
         })
@@ -49,44 +49,48 @@ pub(crate) fn gram(rows: &[f32], n: usize, control: &dyn Control) -> Result<Vec<
     Ok(sum)
 }
 
-/// Adds the upper triangle (and a little more) of `R'R`.
-fn add_gram(rows: &[f32], n: usize, sum: &mut [f32]) {
-    const HIGH: usize = 4;
-    const WIDE: usize = 8;
-    let tiled = n / WIDE * WIDE;
-    for top in (0..tiled).step_by(HIGH) {
-        for left in (top / WIDE * WIDE..tiled).step_by(WIDE) {
-            let mut tile = [[0f32; WIDE]; HIGH];
-            for row in rows.chunks_exact(n) {
-                let (Some(a), Some(b)) =
-                    (row[top..].first_chunk::<HIGH>(), row[left..].first_chunk::<WIDE>())
-                else {
-                    continue;
-                };
-                for i in 0..HIGH {
-                    for j in 0..WIDE {
-                        tile[i][j] += a[i] * b[j];
-                    }
-                }
-            }
-            for (i, tile) in tile.iter().enumerate() {
-                let at = (top + i) * n + left;
-                sum[at..at + WIDE].iter_mut().zip(tile).for_each(|(sum, tile)| *sum += tile);
-            }
-        }
+/// Adds the upper triangle (and a little more) of `R'R`, one row after the other.
+pub(crate) fn add_gram(isa: Isa, rows: &[f32], n: usize, sum: &mut [f32]) {
+    const HIGH: usize = 16;
+    for top in (0..n).step_by(HIGH) {
+        let grid =
+            Grid { outer: 1, inner: HIGH.min(n - top), a_inner: 1, c_inner: n, ..Grid::default() };
+        let contraction = Contraction {
+            rows: grid,
+            columns: n - top,
+            segments: 1,
+            steps: rows.len() / n,
+            a_step: n,
+            b_step: n,
+            ..Contraction::default()
+        };
+        let rows = rows.get(top..).unwrap_or_default();
+        contraction.run(isa, rows, rows, Start::Continue, &mut sum[top * n + top..]);
     }
-    if tiled < n {
-        for row in rows.chunks_exact(n) {
-            for i in 0..n {
-                axpy(row[i], &row[tiled..], &mut sum[i * n + tiled..(i + 1) * n]);
-            }
-        }
-    }
+}
+
+/// `out = x M` for an n x n matrix M.
+pub(crate) fn vector_matrix(isa: Isa, x: &[f32], matrix: &[f32], out: &mut [f32]) {
+    let contraction = Contraction {
+        rows: Grid { outer: 1, inner: 1, ..Grid::default() },
+        columns: out.len(),
+        segments: 1,
+        steps: x.len(),
+        a_step: 1,
+        b_step: out.len(),
+        ..Contraction::default()
+    };
+    contraction.run(isa, x, matrix, Start::Zero, out);
 }
 
 /// `f32` or `f64`.
 pub(crate) trait Real:
-    Copy + PartialOrd + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+    Copy
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
 {
     const ZERO: Self;
     const ONE: Self;
@@ -142,10 +146,14 @@ pub(crate) fn cholesky_solve<T: Real>(upper: &[T], n: usize, b: &mut [T]) {
     forward(upper, n, b);
     for k in (0..n).rev() {
         let row = &upper[k * n + k..(k + 1) * n];
-        let mut sum = b[k];
-        for (&u, &x) in row[1..].iter().zip(&b[k + 1..]) {
-            sum = sum - u * x;
+        // Eight sums side by side: one alone would wait for each of its additions.
+        let mut sums = [T::ZERO; 8];
+        for (row, x) in row[1..].chunks(8).zip(b[k + 1..].chunks(8)) {
+            for ((sum, &u), &x) in sums.iter_mut().zip(row).zip(x) {
+                *sum = *sum - u * x;
+            }
         }
+        let sum = sums.into_iter().fold(b[k], |total, sum| total + sum);
         b[k] = if row[0] > T::ZERO { sum / row[0] } else { T::ZERO };
     }
 }
@@ -264,4 +272,110 @@ pub(crate) fn multiply(
         },
     )?;
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use teller_numeric::Uninterrupted;
+
+    use super::*;
+
+    /// Row-major numbers, rows x n.
+    fn tall() -> impl Strategy<Value = (Vec<f32>, usize)> {
+        (1usize..40, 1usize..300)
+            .prop_flat_map(|(n, rows)| (prop::collection::vec(-1f32..1.0, n * rows), Just(n)))
+    }
+
+    fn naive_gram(rows: &[f32], n: usize) -> Vec<f64> {
+        let mut sum = vec![0f64; n * n];
+        for row in rows.chunks(n) {
+            for i in 0..n {
+                for j in 0..n {
+                    sum[i * n + j] += f64::from(row[i]) * f64::from(row[j]);
+                }
+            }
+        }
+        sum
+    }
+
+    fn near(a: &[f64], b: &[f64], tolerance: f64) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn gram_equals_the_long_way((rows, n) in tall()) {
+            let got = gram(&rows, n, &Uninterrupted).unwrap();
+            prop_assert!(near(&got, &naive_gram(&rows, n), 1e-4));
+        }
+
+        #[test]
+        fn a_vector_times_a_matrix((rows, n) in tall()) {
+            let matrix: Vec<f32> = rows.iter().cycle().take(n * n).copied().collect();
+            let mut out = vec![f32::NAN; n];
+            vector_matrix(Isa::detect(), &rows[..n], &matrix, &mut out);
+            for (column, &got) in out.iter().enumerate() {
+                let exact: f64 = (0..n)
+                    .map(|row| f64::from(rows[row]) * f64::from(matrix[row * n + column]))
+                    .sum();
+                prop_assert!((f64::from(got) - exact).abs() < 1e-4);
+            }
+        }
+
+        /// Fewer rows than columns make the matrix singular: the inverse is then one on the rows'
+        /// span, which is where it is used.
+        #[test]
+        fn cholesky_inverts_what_it_spans((rows, n) in tall()) {
+            let matrix = naive_gram(&rows, n);
+            let mut upper = matrix.clone();
+            cholesky(&mut upper, n);
+            let x: Vec<f64> = rows[..n].iter().map(|&x| f64::from(x)).collect();
+            let times = |matrix: &[f64], x: &[f64]| -> Vec<f64> {
+                matrix.chunks(n).map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect()
+            };
+            let mut solution = times(&matrix, &x);
+            cholesky_solve(&upper, n, &mut solution);
+            prop_assert!(near(&times(&matrix, &solution), &times(&matrix, &x), 1e-5));
+            if rows.len() / n > 2 * n {
+                prop_assert!(near(&times(&cholesky_inverse(&upper, n), &times(&matrix, &x)), &x, 1e-5));
+                let basis = multiply(&rows, n, &upper_inverse(&upper, n), n, &Uninterrupted).unwrap();
+                prop_assert!(near(&naive_gram(&basis, n), &identity(n), 1e-4));
+            }
+        }
+
+        #[test]
+        fn eigenvectors_diagonalize((rows, n) in tall()) {
+            let matrix = naive_gram(&rows, n);
+            let (values, vectors) = eigen(matrix.clone(), n, &Uninterrupted).unwrap();
+            prop_assert!(values.is_sorted_by(|a, b| a >= b));
+            let scale = values[0].max(1.0);
+            for (k, value) in values.iter().enumerate() {
+                for i in 0..n {
+                    let product: f64 = (0..n).map(|j| matrix[i * n + j] * vectors[j * n + k]).sum();
+                    prop_assert!((product - value * vectors[i * n + k]).abs() < 1e-9 * scale);
+                }
+            }
+            let norms: Vec<f64> =
+                (0..n).map(|k| (0..n).map(|i| vectors[i * n + k].powi(2)).sum()).collect();
+            prop_assert!(near(&norms, &vec![1.0; n], 1e-9));
+        }
+    }
+
+    #[test]
+    fn every_vector_unit_gives_the_same_bits() {
+        let rows: Vec<f32> = (0..37 * 50).map(|i| ((i * 7919) % 101) as f32 / 37.0 - 1.3).collect();
+        let results: Vec<_> = Isa::available()
+            .into_iter()
+            .map(|isa| {
+                let (mut sum, mut out) = (vec![0f32; 37 * 37], vec![0f32; 37]);
+                add_gram(isa, &rows, 37, &mut sum);
+                vector_matrix(isa, &rows[..37], &rows[..37 * 37], &mut out);
+                sum.into_iter().chain(out).map(f32::to_bits).collect::<Vec<_>>()
+            })
+            .collect();
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+    }
 }

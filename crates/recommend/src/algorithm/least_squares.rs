@@ -9,16 +9,18 @@
 //! of the work of three conjugate-gradient steps.
 
 use rayon::prelude::*;
-use teller_numeric::{Cancelled, Control};
+use teller_numeric::{Cancelled, Control, Isa};
 
 use super::als::{Solver, extra_confidence};
 use crate::csr::Csr;
-use crate::dense::{cholesky, cholesky_inverse, cholesky_solve, multiply};
-use crate::vectors::{axpy, dot, vector_matrix};
+use crate::dense::{add_gram, cholesky, cholesky_inverse, cholesky_solve, multiply, vector_matrix};
+use crate::vectors::{axpy, dot};
 
 const CONJUGATE_GRADIENT_STEPS: usize = 3;
 /// Rows that one task solves. Rows do not depend on each other, so this changes no bits.
 const ROWS: usize = 32;
+/// Interactions of one row that are gathered before they are added to its matrix.
+const BLOCK: usize = 64;
 /// Interactions of one row between two questions whether to stop.
 const POLL: usize = 1 << 13;
 
@@ -42,6 +44,7 @@ pub(crate) struct Side<'a> {
 }
 
 struct Problem<'a> {
+    isa: Isa,
     f: usize,
     alpha: f32,
     fixed: &'a [f32],
@@ -83,11 +86,10 @@ pub(crate) fn solve(
     let f = model.f;
     let mut regularized = side.gram.to_vec();
     regularized.iter_mut().step_by(f + 1).for_each(|x| *x += f64::from(model.regularization));
-    let few = few_interactions(model);
+    let (few, gain) = few_interactions(model);
     let rows = side.interactions.rows();
     let rows_with_few = (0..rows).filter(|&row| side.interactions.degree(row) <= few).count();
-    // Z costs as much for a row of the fixed side as it saves for about two of the solved one.
-    let directly = if rows_with_few > side.fixed.len() / f * 2 {
+    let directly = if rows_with_few as f64 * gain > (side.fixed.len() / f) as f64 {
         let mut upper = regularized.clone();
         cholesky(&mut upper, f);
         Some(multiply(side.fixed, f, &cholesky_inverse(&upper, f), f, control)?)
@@ -95,8 +97,14 @@ pub(crate) fn solve(
         None
     };
     let regularized: Vec<f32> = regularized.into_iter().map(|x| x as f32).collect();
-    let problem =
-        Problem { f, alpha: model.alpha, fixed: side.fixed, regularized: &regularized, control };
+    let problem = Problem {
+        isa: Isa::detect(),
+        f,
+        alpha: model.alpha,
+        fixed: side.fixed,
+        regularized: &regularized,
+        control,
+    };
     solved.par_chunks_mut(ROWS * f).enumerate().try_for_each_init(
         Scratch::default,
         |scratch, (chunk, solved)| {
@@ -118,11 +126,12 @@ pub(crate) fn solve(
     )
 }
 
-/// Up to how many interactions a row is cheaper to solve in their space, as measured.
-fn few_interactions(model: &Model) -> usize {
+/// Up to how many interactions a row is cheaper to solve in their space, and for how many rows of
+/// Z one such row makes up; both as measured with 64 factors.
+fn few_interactions(model: &Model) -> (usize, f64) {
     match model.solver {
-        Solver::ConjugateGradient => model.f / 4,
-        Solver::Cholesky => model.f * 3 / 4,
+        Solver::ConjugateGradient => (model.f / 4, 0.5),
+        Solver::Cholesky => (model.f / 2, 2.0),
     }
 }
 
@@ -183,7 +192,7 @@ fn conjugate_gradient(
     let residual = sized(&mut scratch.a, f);
     let direction = sized(&mut scratch.b, f);
     let product = sized(&mut scratch.c, f);
-    vector_matrix(x, problem.regularized, residual);
+    vector_matrix(problem.isa, x, problem.regularized, residual);
     residual.iter_mut().for_each(|r| *r = -*r);
     problem.for_each(row, |y, extra| {
         axpy(1.0 + extra - extra * dot(y, x), y, residual);
@@ -194,7 +203,7 @@ fn conjugate_gradient(
         if square < 1e-20 {
             break;
         }
-        vector_matrix(direction, problem.regularized, product);
+        vector_matrix(problem.isa, direction, problem.regularized, product);
         problem.for_each(row, |y, extra| axpy(extra * dot(y, direction), y, product))?;
         let step = square / dot(direction, product);
         axpy(step, direction, x);
@@ -218,13 +227,81 @@ fn solve_normal(
     scratch.matrix.extend_from_slice(problem.regularized);
     let matrix = &mut scratch.matrix[..];
     x.fill(0.0);
+    // Rows times the roots of their weights, gathered block by block.
+    let block = &mut scratch.a;
+    block.clear();
     problem.for_each(row, |y, extra| {
         axpy(1.0 + extra, y, x);
-        for (i, matrix_row) in matrix.chunks_exact_mut(f).enumerate() {
-            axpy(extra * y[i], &y[i..], &mut matrix_row[i..]);
+        let root = extra.sqrt();
+        block.extend(y.iter().map(|y| root * y));
+        if block.len() == BLOCK * f {
+            add_gram(problem.isa, block, f, matrix);
+            block.clear();
         }
     })?;
+    add_gram(problem.isa, block, f, matrix);
     cholesky(matrix, f);
     cholesky_solve(matrix, f, x);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use teller_numeric::Uninterrupted;
+
+    use super::*;
+    use crate::dense::gram;
+
+    type Rows = Vec<Vec<(u32, f32)>>;
+
+    /// Rows of the solved side, and 20 of the fixed side with their number of factors.
+    fn sides() -> impl Strategy<Value = (Rows, Vec<f32>, usize)> {
+        let row = prop::collection::btree_map(0u32..20, 0.1f32..9.0, 1..16)
+            .prop_map(|row| row.into_iter().collect());
+        (prop::collection::vec(row, 1..9), 1usize..40).prop_flat_map(|(rows, f)| {
+            (Just(rows), prop::collection::vec(-1f32..1.0, 20 * f), Just(f))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The ways agree, so that what a row gets does not hang on what is fastest.
+        #[test]
+        fn all_ways_solve_the_same_equations((rows, fixed, f) in sides()) {
+            let mut regularized = gram(&fixed, f, &Uninterrupted).unwrap();
+            regularized.iter_mut().step_by(f + 1).for_each(|x| *x += 1.0);
+            let mut upper = regularized.clone();
+            cholesky(&mut upper, f);
+            let inverse = cholesky_inverse(&upper, f);
+            let z = multiply(&fixed, f, &inverse, f, &Uninterrupted).unwrap();
+            let regularized: Vec<f32> = regularized.into_iter().map(|x| x as f32).collect();
+            let problem = Problem {
+                isa: Isa::detect(),
+                f,
+                alpha: 2.0,
+                fixed: &fixed,
+                regularized: &regularized,
+                control: &Uninterrupted,
+            };
+            let mut scratch = Scratch::default();
+            for row in rows {
+                let (columns, weights): (Vec<u32>, Vec<f32>) = row.into_iter().unzip();
+                let row = (&columns[..], &weights[..]);
+                let mut normal = vec![0f32; f];
+                solve_normal(&problem, row, &mut normal, &mut scratch).unwrap();
+                let mut few = vec![f32::NAN; f];
+                solve_few(&problem, &z, row, &mut few, &mut scratch);
+                let mut gradients = vec![0f32; f];
+                for _ in 0..200 {
+                    conjugate_gradient(&problem, row, &mut gradients, &mut scratch).unwrap();
+                }
+                for (&normal, (&few, &gradients)) in normal.iter().zip(few.iter().zip(&gradients)) {
+                    prop_assert!((normal - few).abs() < 1e-4, "{normal} {few}");
+                    prop_assert!((normal - gradients).abs() < 5e-3, "{normal} {gradients}");
+                }
+            }
+        }
+    }
 }
