@@ -22,6 +22,7 @@ mod spec;
 mod split;
 mod train;
 mod trainer;
+pub mod vision;
 
 pub use classifier::{ImageClassifier, LayerWeights, Workspace, best};
 pub use dataset::{ImageDataset, ImageDatasetBuilder};

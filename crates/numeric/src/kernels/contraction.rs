@@ -7,7 +7,7 @@
 //! multiply-add, steps in ascending order, so tiles, vectors, threads and batches leave the bits
 //! as they are.
 
-use super::simd::Simd;
+use super::simd::{Simd, Work};
 use super::{Isa, Token};
 
 /// Where the rows of `C` lie, and where in `A` each begins: a grid of `outer` x `inner` rows,
@@ -152,18 +152,34 @@ fn all_columns<S: Simd>(simd: S, job: &Job<'_>) {
         let lanes = left - (vectors - 1) * S::LANES;
         let masked = lanes < S::LANES;
         let mask = simd.mask(lanes.min(S::LANES));
-        // SAFETY: `Contraction::check` has bounded all rows and columns.
-        simd.vectorize(|| unsafe {
-            match (vectors, masked) {
-                (4, false) => all_rows::<S, 4, false>(simd, job, column, mask),
-                (4, true) => all_rows::<S, 4, true>(simd, job, column, mask),
-                (2, false) => all_rows::<S, 2, false>(simd, job, column, mask),
-                (2, true) => all_rows::<S, 2, true>(simd, job, column, mask),
-                (_, false) => all_rows::<S, 1, false>(simd, job, column, mask),
-                (_, true) => all_rows::<S, 1, true>(simd, job, column, mask),
-            }
-        });
+        match (vectors, masked) {
+            (4, false) => simd.vectorize(Block::<S, 4, false> { simd, job, column, mask }),
+            (4, true) => simd.vectorize(Block::<S, 4, true> { simd, job, column, mask }),
+            (2, false) => simd.vectorize(Block::<S, 2, false> { simd, job, column, mask }),
+            (2, true) => simd.vectorize(Block::<S, 2, true> { simd, job, column, mask }),
+            (_, false) => simd.vectorize(Block::<S, 1, false> { simd, job, column, mask }),
+            (_, true) => simd.vectorize(Block::<S, 1, true> { simd, job, column, mask }),
+        }
         column += vectors * S::LANES;
+    }
+}
+
+/// All rows of `VECTORS` vectors of columns; with `MASKED`, `mask` chooses the lanes of the last
+/// one that exist.
+struct Block<'j, S: Simd, const VECTORS: usize, const MASKED: bool> {
+    simd: S,
+    job: &'j Job<'j>,
+    column: usize,
+    mask: S::Mask,
+}
+
+impl<S: Simd, const VECTORS: usize, const MASKED: bool> Work for Block<'_, S, VECTORS, MASKED> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        // SAFETY: `Contraction::check` has bounded all rows and columns.
+        unsafe { all_rows::<S, VECTORS, MASKED>(self.simd, self.job, self.column, self.mask) }
     }
 }
 

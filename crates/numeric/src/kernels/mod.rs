@@ -15,7 +15,7 @@ mod simd;
 mod x86;
 
 pub use contraction::{Contraction, Grid, Start};
-use simd::Simd;
+use simd::{Simd, Work};
 
 /// A vector instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +82,11 @@ impl Isa {
     }
 
     /// Runs `work` compiled for this instruction set. Elementwise loops over exactly rounded
-    /// operations (`+ - * /`, square root, comparisons) give the same bits on all of them.
+    /// operations (`+ - * /`, square root, comparisons) give the same bits on all of them. Keep
+    /// the closure to one or two such loops: a large one would not be inlined.
     #[inline]
     pub fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
+        let work = Closure(work);
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(simd) => simd.vectorize(work),
@@ -94,6 +96,17 @@ impl Isa {
             Token::Neon(simd) => simd.vectorize(work),
             Token::Scalar(simd) => simd.vectorize(work),
         }
+    }
+}
+
+struct Closure<F>(F);
+
+impl<R, F: FnOnce() -> R> Work for Closure<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn run(self) -> R {
+        (self.0)()
     }
 }
 

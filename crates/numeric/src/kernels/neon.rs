@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::simd::Simd;
+use super::simd::{Simd, Work};
 
 /// Proof that the processor has NEON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,8 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
+    fn vectorize<W: Work>(self, work: W) -> W::Output {
         // NEON is part of every 64-bit ARM target, so ordinary code may use it.
-        work()
+        work.run()
     }
 }

@@ -1,6 +1,6 @@
 //! The portable implementation: the one that all others must equal bit by bit.
 
-use super::simd::Simd;
+use super::simd::{Simd, Work};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scalar;
@@ -62,7 +62,7 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
-        work()
+    fn vectorize<W: Work>(self, work: W) -> W::Output {
+        work.run()
     }
 }

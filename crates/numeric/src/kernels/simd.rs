@@ -42,7 +42,15 @@ pub(super) trait Simd: Copy {
     /// `to` must be writable for the lanes of `mask`.
     unsafe fn store_masked(self, mask: Self::Mask, to: *mut f32, vector: Self::Vector);
 
-    /// Runs `work` in a function compiled with the features of this instruction set, so that
-    /// whatever is inlined into it may use them.
-    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R;
+    /// Runs `work` in a function compiled with the features of this instruction set.
+    fn vectorize<W: Work>(self, work: W) -> W::Output;
+}
+
+/// Something to be compiled for each instruction set. `run` must be `#[inline(always)]`, as must
+/// be all that it calls: what stays a function of its own is compiled without the features, and
+/// each of its vector operations becomes a call. A large closure would not be inlined.
+pub(super) trait Work {
+    type Output;
+
+    fn run(self) -> Self::Output;
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::simd::Simd;
+use super::simd::{Simd, Work};
 
 /// Proof that the processor has AVX-512F.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +69,10 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
+    fn vectorize<W: Work>(self, work: W) -> W::Output {
         #[target_feature(enable = "avx512f,avx2,fma")]
-        fn run<R>(work: impl FnOnce() -> R) -> R {
-            work()
+        fn run<W: Work>(work: W) -> W::Output {
+            work.run()
         }
         // SAFETY: `self` proves the features.
         unsafe { run(work) }
@@ -148,10 +148,10 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
+    fn vectorize<W: Work>(self, work: W) -> W::Output {
         #[target_feature(enable = "avx2,fma")]
-        fn run<R>(work: impl FnOnce() -> R) -> R {
-            work()
+        fn run<W: Work>(work: W) -> W::Output {
+            work.run()
         }
         // SAFETY: `self` proves the features.
         unsafe { run(work) }

@@ -1,0 +1,20 @@
+//! Training on real scans reaches what the reference network is known for.
+
+mod common;
+
+use serde_json::json;
+use teller_nn::{Architecture, CnnParams, evaluate, fit};
+use teller_numeric::{Options, Uninterrupted};
+
+#[test]
+fn three_epochs_on_20_000_digits_reach_0_98() {
+    let Some([training, others]) = common::mnist([20_000, 5_000]) else { return };
+    let options = json!({"epochs": 3, "validation_fraction": 0});
+    let params = CnnParams::read(&mut Options::new("cnn", &options).unwrap()).unwrap();
+    let architecture = Architecture::named("reference").unwrap();
+    let fitted = fit(&architecture, &params, &training, &Uninterrupted).unwrap();
+    let figures = evaluate(&fitted.classifier().unwrap(), &others, &Uninterrupted).unwrap();
+    println!("{figures:?}");
+    assert_eq!(figures[1].0, "accuracy");
+    assert!(figures[1].1 >= 0.98, "{figures:?}");
+}
