@@ -21,6 +21,8 @@ const CONJUGATE_GRADIENT_STEPS: usize = 3;
 const ROWS: usize = 32;
 /// Interactions of one row that are gathered before they are added to its matrix.
 const BLOCK: usize = 64;
+/// Numbers that a row's interactions may be copied together into: half a second-level cache.
+const GATHERED: usize = 1 << 17;
 /// Interactions of one row between two questions whether to stop.
 const POLL: usize = 1 << 13;
 
@@ -189,14 +191,27 @@ fn conjugate_gradient(
     scratch: &mut Scratch,
 ) -> Result<(), Cancelled> {
     let f = problem.f;
+    // Each step reads the rows again: copied together they are still in the cache.
+    let gathered = &mut scratch.matrix;
+    gathered.clear();
+    if row.0.len() * f <= GATHERED {
+        row.0.iter().for_each(|&column| gathered.extend_from_slice(problem.row(column)));
+    }
+    let for_each = |each: &mut dyn FnMut(&[f32], f32)| {
+        if gathered.is_empty() {
+            return problem.for_each(row, each);
+        }
+        for (y, &weight) in gathered.chunks_exact(f).zip(row.1) {
+            each(y, extra_confidence(problem.alpha, weight));
+        }
+        Ok(())
+    };
     let residual = sized(&mut scratch.a, f);
     let direction = sized(&mut scratch.b, f);
     let product = sized(&mut scratch.c, f);
     vector_matrix(problem.isa, x, problem.regularized, residual);
     residual.iter_mut().for_each(|r| *r = -*r);
-    problem.for_each(row, |y, extra| {
-        axpy(1.0 + extra - extra * dot(y, x), y, residual);
-    })?;
+    for_each(&mut |y, extra| axpy(1.0 + extra - extra * dot(y, x), y, residual))?;
     direction.copy_from_slice(residual);
     let mut square = dot(residual, residual);
     for _ in 0..CONJUGATE_GRADIENT_STEPS {
@@ -204,7 +219,7 @@ fn conjugate_gradient(
             break;
         }
         vector_matrix(problem.isa, direction, problem.regularized, product);
-        problem.for_each(row, |y, extra| axpy(extra * dot(y, direction), y, product))?;
+        for_each(&mut |y, extra| axpy(extra * dot(y, direction), y, product))?;
         let step = square / dot(direction, product);
         axpy(step, direction, x);
         axpy(-step, product, residual);

@@ -104,5 +104,7 @@ pub fn memory_needed(
     };
     // Fitted numbers and their payloads.
     let result = factors.saturating_add(matrix).saturating_mul(2);
-    matrix.saturating_add(training.max(result))
+    // A quarter more for what the allocator keeps of what was freed.
+    let peak = matrix.saturating_add(training.max(result));
+    peak.saturating_add(peak / 4)
 }
