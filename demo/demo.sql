@@ -1,4 +1,4 @@
--- What `make demo` shows. psql prints each statement, its result and its time.
+-- What `make demo` shows, run in the root of the repository. psql prints each statement, its result and its time.
 \pset footer off
 \timing on
 
@@ -10,7 +10,7 @@ CREATE EXTENSION pg_teller;
 \echo '== 2. Real scans of digits, read by the model that comes with the extension =='
 \set ECHO none
 \timing off
-\ir digits.sql
+\i demo/digits.sql
 \timing on
 \set ECHO queries
 SELECT id, label, teller.classify_image(image) AS read_as
@@ -23,7 +23,7 @@ FROM demo.scans;
 SELECT model, version, status
 FROM teller.train('scan_digits', 'image_classification',
                   'SELECT image, label FROM demo.scans WHERE id % 5 <> 0',
-                  '{"architecture": "small", "epochs": 15}');
+                  '{"architecture": "small", "epochs": 20, "learning_rate": 0.003}');
 SELECT metric, round(value::numeric, 4) AS value
 FROM teller.evaluate('scan_digits', 'SELECT image, label FROM demo.scans WHERE id % 5 = 0');
 SELECT label, teller.classify_image(image, 'scan_digits') AS read_as, count(*)
@@ -50,34 +50,34 @@ FROM demo.scans WHERE id = 5;
 \echo '== 6. A recommender for a simulated bank: no real customers, no real purchases =='
 \set ECHO none
 \timing off
-\ir bank.sql
+\i demo/bank.sql
 \timing on
 \set ECHO queries
 SELECT segment, count(*) AS customers FROM demo.customers GROUP BY segment ORDER BY segment;
 SELECT model, version, status
 FROM teller.train('next_offer', 'recommendation',
                   'SELECT user_id, item_id, weight FROM demo.purchases',
-                  '{"algorithm": "als", "factors": 16}');
+                  '{"algorithm": "als", "factors": 8}');
 
 \echo
 \echo '== 7. The five best products for a customer who is known =='
 SELECT p.category, p.name AS bought
 FROM demo.purchases b JOIN demo.products p ON p.id = b.item_id
 WHERE b.user_id = 1 ORDER BY p.category, p.name;
-SELECT c.segment, r.rank, p.category, p.name, r.score
+SELECT c.segment, r.rank, p.category, p.name, round(r.score::numeric, 3) AS score
 FROM demo.customers c, teller.recommend(c.id, 5, 'next_offer') r
 JOIN demo.products p ON p.id = r.item_id
 WHERE c.id = 1 ORDER BY r.rank;
 
 \echo
 \echo '== 8. For a customer who is unknown: what is popular =='
-SELECT r.rank, p.category, p.name, r.score
+SELECT r.rank, p.category, p.name, round(r.score::numeric, 3) AS score
 FROM teller.recommend(999999, 5, 'next_offer') r JOIN demo.products p ON p.id = r.item_id
 ORDER BY r.rank;
 
 \echo
 \echo '== 9. Among eligible products alone: they are cut first, so there are still five =='
-SELECT r.rank, p.category, p.name, r.score
+SELECT r.rank, p.category, p.name, round(r.score::numeric, 3) AS score
 FROM teller.recommend(1, 5, 'next_offer',
                       candidates => ARRAY(SELECT id FROM demo.products WHERE id % 2 = 0)) r
 JOIN demo.products p ON p.id = r.item_id

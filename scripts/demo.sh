@@ -22,4 +22,4 @@ psql=$("$PG_CONFIG" --bindir)/psql
 export PGHOST=$dir PGUSER=postgres PGOPTIONS='--client-min-messages=info'
 "$psql" -X -q -d postgres -c 'CREATE DATABASE demo'
 # Line by line, so that INFO lines of a training stand where they belong.
-stdbuf -oL "$psql" -X -q -d demo --echo-queries -v ON_ERROR_STOP=1 -P pager=off -f demo/demo.sql 2>&1
+stdbuf -oL "$psql" -X -q -d demo --echo-queries -v ON_ERROR_STOP=1 -P pager=off <demo/demo.sql 2>&1

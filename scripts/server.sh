@@ -76,7 +76,12 @@ guard() {
 
 verb=${1:?verb}
 case $verb in
-new) new && echo "$dir" ;;
+new)
+    trap 'rm -rf "${dir:-}"' EXIT
+    new
+    trap - EXIT
+    echo "$dir"
+    ;;
 guard) guard ;;
 start | stop | remove)
     dir=${2:?folder of the server}

@@ -22,7 +22,7 @@ fn train_scans(client: &mut Client, model: &str) {
     client.run(&format!(
         r#"SELECT teller.train('{model}', 'image_classification',
                'SELECT image, label FROM demo.scans WHERE id % 2 = 0',
-               '{{"architecture": "small", "epochs": 3}}')"#
+               '{{"architecture": "small", "epochs": 8}}')"#
     ));
 }
 
