@@ -23,16 +23,21 @@ if [[ -e $stamp && $(fingerprint) == $(cat "$stamp") ]]; then
     exit 0
 fi
 
-options=(--release --pg-config "$PG_CONFIG")
+as_root=()
 if [[ ! -w $libraries || ! -w $extensions ]]; then
     if ! command -v sudo >/dev/null; then
         echo "Cannot write to $libraries and $extensions, and there is no sudo here." >&2
-        echo "Run 'make install' once as a user who can." >&2
+        echo "Run 'make install' as a user who can." >&2
         exit 1
     fi
-    options+=(--sudo)
+    as_root=(sudo)
 fi
+
 mkdir -p target
-rm -f "$stamp"
-PATH=$PWD/target/tools/bin:$PATH cargo pgrx install "${options[@]}"
+rm -rf "$stamp" target/package
+PATH=$PWD/target/tools/bin:$PATH cargo pgrx package --pg-config "$PG_CONFIG" \
+    --out-dir target/package
+# Unlike cp, install replaces files: servers that have the old library mapped keep it.
+"${as_root[@]}" install -m 755 "target/package$libraries"/pg_teller*.so "$libraries"
+"${as_root[@]}" install -m 644 "target/package$extensions"/pg_teller* "$extensions"
 fingerprint >"$stamp"
