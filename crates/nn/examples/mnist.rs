@@ -2,6 +2,12 @@
 //! images, and measures training, accuracy on those, and answers one at a time:
 //! `cargo run --release -p teller-nn --example mnist -- 2 '{"epochs": 5}' [architecture]`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    reason = "a failed test panics, errors are rare"
+)]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 

@@ -1,5 +1,11 @@
 //! Training on real scans reaches what the reference network is known for.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    reason = "a failed test panics, errors are rare"
+)]
+
 mod common;
 
 use serde_json::json;
@@ -9,7 +15,8 @@ use teller_numeric::{Options, Uninterrupted};
 #[test]
 fn three_epochs_on_20_000_digits_reach_0_98() {
     let Some([training, others]) = common::mnist([20_000, 5_000]) else { return };
-    let options = json!({"epochs": 3, "validation_fraction": 0});
+    // The rate was chosen on rows that are in neither part.
+    let options = json!({"epochs": 3, "learning_rate": 0.003, "validation_fraction": 0});
     let params = CnnParams::read(&mut Options::new("cnn", &options).unwrap()).unwrap();
     let architecture = Architecture::named("reference").unwrap();
     let fitted = fit(&architecture, &params, &training, &Uninterrupted).unwrap();

@@ -1,1 +1,276 @@
+//! What every layer must keep, whichever it is.
 
+use proptest::prelude::*;
+use teller_numeric::Uninterrupted;
+
+use super::*;
+
+const IMAGES: usize = 5;
+
+fn layers() -> Vec<Box<dyn Layer>> {
+    use Padding::{Same, Valid};
+    let conv = |image, filters, kernel, stride, padding, relu| -> Box<dyn Layer> {
+        Box::new(Conv2d::new(image, filters, kernel, stride, padding, relu).unwrap())
+    };
+    let pool = |image, size, stride| -> Box<dyn Layer> {
+        Box::new(MaxPool2d::new(image, size, stride).unwrap())
+    };
+    vec![
+        conv((6, 7, 1), 5, 3, 1, Valid, false),
+        conv((5, 4, 3), 17, 3, 1, Same, true),
+        conv((7, 8, 2), 33, 2, 1, Same, false),
+        conv((9, 8, 2), 4, 3, 2, Same, true),
+        conv((11, 10, 1), 3, 4, 3, Valid, false),
+        conv((5, 5, 4), 6, 1, 2, Same, false),
+        conv((3, 3, 2), 70, 3, 1, Valid, true),
+        pool((6, 7, 5), 2, 2),
+        pool((7, 7, 19), 3, 2),
+        pool((8, 8, 1), 2, 3),
+        Box::new(Dense { inputs: 37, units: 10, relu: false }),
+        Box::new(Dense { inputs: 20, units: 67, relu: true }),
+        Box::new(Relu { shape: Shape::Vector(50) }),
+        Box::new(Dropout { shape: Shape::Vector(40), rate: 0.3, index: 2 }),
+    ]
+}
+
+/// A layer with weights, inputs, and a loss that is the output times fixed numbers.
+struct Trial<'l> {
+    layer: &'l dyn Layer,
+    kernel: Vec<f32>,
+    bias: Vec<f32>,
+    input: Vec<f32>,
+    of_loss: Vec<f32>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Gradients {
+    input: Vec<f32>,
+    kernel: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl<'l> Trial<'l> {
+    fn new(layer: &'l dyn Layer, seed: u64) -> Self {
+        let mut stream = Stream::new(seed, "contract", 0);
+        let mut draw =
+            |len: usize| -> Vec<f32> { (0..len).map(|_| stream.uniform() * 2.0 - 1.0).collect() };
+        let shape = layer.kernel_shape().unwrap_or(vec![0]);
+        Self {
+            layer,
+            kernel: draw(shape.iter().product()),
+            bias: draw(*shape.last().unwrap()),
+            input: draw(IMAGES * layer.input().len()),
+            of_loss: draw(IMAGES * layer.output().len()),
+        }
+    }
+
+    fn pass(isa: Isa, first_image: u64) -> Pass<'static> {
+        Pass { isa, control: &Uninterrupted, noise: Some(Noise { seed: 9, first_image }) }
+    }
+
+    fn forward(&self, isa: Isa, images: Range<usize>) -> Vec<f32> {
+        let (input, output) = (self.layer.input().len(), self.layer.output().len());
+        let weights = Weights { kernel: &self.kernel, bias: &self.bias };
+        let mut out = vec![f32::NAN; images.len() * output];
+        // Whatever a layer before left in the scratch must not matter.
+        let mut scratch = vec![f32::NAN; self.layer.scratch()];
+        let pass = Self::pass(isa, images.start as u64);
+        let images = &self.input[images.start * input..images.end * input];
+        self.layer.forward(&pass, weights, images, &mut out, &mut scratch).unwrap();
+        out
+    }
+
+    fn loss(&self) -> f64 {
+        let output = self.forward(Isa::detect(), 0..IMAGES);
+        output.iter().zip(&self.of_loss).map(|(&y, &r)| f64::from(y) * f64::from(r)).sum()
+    }
+
+    /// All gradients, the kernel's by `rows` rows at a time.
+    fn backward(&self, isa: Isa, rows: usize) -> Gradients {
+        let output = self.forward(isa, 0..IMAGES);
+        let mut reversed = vec![f32::NAN; self.kernel.len()];
+        self.layer.reverse(&self.kernel, &mut reversed);
+        let mut d_output = self.of_loss.clone();
+        let mut gradients = Gradients {
+            input: vec![f32::NAN; self.input.len()],
+            kernel: vec![0.0; self.kernel.len()],
+            bias: vec![0.0; self.bias.len()],
+        };
+        let mut scratch = vec![f32::NAN; self.layer.scratch()];
+        let pass = Self::pass(isa, 0);
+        let ends = Ends { input: &self.input, output: &output };
+        let d_input = Some(&mut *gradients.input);
+        self.layer.backward(&pass, &reversed, ends, &mut d_output, d_input, &mut scratch).unwrap();
+        if !self.bias.is_empty() {
+            let parts = gradients.kernel.chunks_mut(rows * self.bias.len());
+            for (first, part) in (0..).step_by(rows).zip(parts) {
+                let rows = first..first + part.len() / self.bias.len();
+                self.layer.kernel_gradient(&pass, rows, &self.input, &d_output, part).unwrap();
+            }
+            bias_gradient(isa, &d_output, &mut gradients.bias);
+        }
+        gradients
+    }
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn every_output_is_written_and_the_batch_changes_no_bit() {
+    for layer in layers() {
+        let trial = Trial::new(&*layer, 1);
+        let all = trial.forward(Isa::detect(), 0..IMAGES);
+        assert!(all.iter().all(|y| y.is_finite()), "{layer:?}");
+        let alone: Vec<f32> =
+            (0..IMAGES).flat_map(|image| trial.forward(Isa::detect(), image..image + 1)).collect();
+        assert_eq!(bits(&all), bits(&alone), "{layer:?}");
+    }
+}
+
+#[test]
+fn every_instruction_set_and_division_of_the_work_gives_the_same_bits() {
+    for layer in layers() {
+        let trial = Trial::new(&*layer, 2);
+        let forward = trial.forward(Isa::SCALAR, 0..IMAGES);
+        let backward = trial.backward(Isa::SCALAR, usize::MAX / 1000);
+        for isa in Isa::available() {
+            assert_eq!(bits(&trial.forward(isa, 0..IMAGES)), bits(&forward), "{layer:?}");
+            for rows in [1, 7, 24] {
+                assert_eq!(trial.backward(isa, rows), backward, "{layer:?} {}", isa.name());
+            }
+        }
+    }
+}
+
+/// Central differences; numbers near a kink, where the slopes on both sides differ, are left out.
+#[test]
+fn gradients_are_the_slopes_of_the_loss() {
+    const STEP: f32 = 1.0 / 128.0;
+    for layer in layers() {
+        let mut trial = Trial::new(&*layer, 3);
+        let gradients = trial.backward(Isa::detect(), 24);
+        let fields: [(for<'a> fn(&'a mut Trial<'_>) -> &'a mut Vec<f32>, &[f32]); 3] = [
+            (|trial| &mut trial.input, &gradients.input),
+            (|trial| &mut trial.kernel, &gradients.kernel),
+            (|trial| &mut trial.bias, &gradients.bias),
+        ];
+        let middle = trial.loss();
+        let (mut checked, mut smooth) = (0, 0);
+        for (field, gradient) in fields {
+            for index in (0..gradient.len()).step_by(1 + gradient.len() / 60) {
+                let before = field(&mut trial)[index];
+                field(&mut trial)[index] = before + STEP;
+                let up = trial.loss();
+                field(&mut trial)[index] = before - STEP;
+                let down = trial.loss();
+                field(&mut trial)[index] = before;
+                checked += 1;
+                let (right, left) =
+                    ((up - middle) / f64::from(STEP), (middle - down) / f64::from(STEP));
+                if (right - left).abs() > 0.01 {
+                    continue;
+                }
+                smooth += 1;
+                let (slope, got) = ((right + left) / 2.0, f64::from(gradient[index]));
+                assert!((slope - got).abs() < 0.005, "{layer:?}: slope {slope}, gradient {got}");
+            }
+        }
+        assert!(smooth * 2 > checked, "{layer:?}: {smooth} of {checked} could be checked");
+    }
+}
+
+#[test]
+fn a_cancelled_layer_stops() {
+    struct Stopped;
+    impl Control for Stopped {
+        fn check(&self) -> Result<(), Cancelled> {
+            Err(Cancelled)
+        }
+        fn report(&self, _step: teller_numeric::Step) {}
+    }
+    for layer in layers() {
+        let trial = Trial::new(&*layer, 4);
+        let pass = Pass { control: &Stopped, ..Trial::pass(Isa::detect(), 0) };
+        let weights = Weights { kernel: &trial.kernel, bias: &trial.bias };
+        let mut output = vec![0.0; trial.of_loss.len()];
+        let mut scratch = vec![0.0; layer.scratch()];
+        let stopped = layer.forward(&pass, weights, &trial.input, &mut output, &mut scratch);
+        assert_eq!(stopped, Err(Cancelled), "{layer:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn convolution_is_its_definition(
+        (height, width, channels) in (1..9usize, 1..9usize, 1..4usize),
+        (filters, kernel, stride) in (1..20usize, 1..5usize, 1..4usize),
+        same in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let padding = if same { Padding::Same } else { Padding::Valid };
+        let layer =
+            Conv2d::new((height, width, channels), filters, kernel, stride, padding, false);
+        let Some(layer) = layer else {
+            prop_assert!(!same && (kernel > height || kernel > width));
+            return Ok(());
+        };
+        let trial = Trial::new(&layer, seed);
+        let Shape::Image { height: rows, width: columns, .. } = layer.output() else {
+            panic!("no image")
+        };
+        let before = |input: usize, output: usize| {
+            if same { ((output - 1) * stride + kernel).saturating_sub(input) / 2 } else { 0 }
+        };
+        let (top, left) = (before(height, rows), before(width, columns));
+        let output = trial.forward(Isa::detect(), 0..1);
+        for y in 0..rows {
+            for x in 0..columns {
+                for f in 0..filters {
+                    let mut sum = f64::from(trial.bias[f]);
+                    for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
+                        let (iy, ix) = (y * stride + ky, x * stride + kx);
+                        if !(top..top + height).contains(&iy) || !(left..left + width).contains(&ix) {
+                            continue;
+                        }
+                        for c in 0..channels {
+                            let at = ((iy - top) * width + ix - left) * channels + c;
+                            let weight = ((ky * kernel + kx) * channels + c) * filters + f;
+                            sum += f64::from(trial.input[at]) * f64::from(trial.kernel[weight]);
+                        }
+                    }
+                    let got = f64::from(output[(y * columns + x) * filters + f]);
+                    prop_assert!((got - sum).abs() < 1e-4, "{got} {sum}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fused_pooling_is_convolution_and_pooling(
+        (height, width, channels) in (4..12usize, 4..12usize, 1..4usize),
+        (filters, kernel, stride) in (1..40usize, 1..4usize, 1..3usize),
+        (same, relu) in any::<(bool, bool)>(),
+        seed in any::<u64>(),
+    ) {
+        let padding = if same { Padding::Same } else { Padding::Valid };
+        let new = || Conv2d::new((height, width, channels), filters, kernel, stride, padding, relu);
+        let layer = new().unwrap();
+        let Shape::Image { height: rows, width: columns, .. } = layer.output() else {
+            panic!("no image")
+        };
+        prop_assume!(rows >= 2 && columns >= 2);
+        let trial = Trial::new(&layer, seed);
+        let pool = MaxPool2d::new((rows, columns, filters), 2, 2).unwrap();
+        let conv = trial.forward(Isa::detect(), 0..2);
+        let pooling = Trial { input: conv, ..Trial::new(&pool, 0) };
+        let apart = pooling.forward(Isa::detect(), 0..2);
+        let fused = new().unwrap().pooled();
+        prop_assert_eq!(fused.output(), pool.output());
+        for isa in Isa::available() {
+            let fused = Trial { layer: &fused, ..Trial::new(&layer, seed) }.forward(isa, 0..2);
+            prop_assert_eq!(bits(&fused), bits(&apart));
+        }
+    }
+}

@@ -31,11 +31,64 @@ impl MaxPool2d {
     }
 
     /// Where the pixels of the output's pixel (y, x) begin in the input, row by row.
+    #[inline(always)]
     fn square(&self, y: usize, x: usize) -> impl Iterator<Item = usize> {
         let (top, left) = (y * self.stride, x * self.stride);
         let (width, channels, size) = (self.width, self.channels, self.size);
-        (0..size * size).map(move |i| ((top + i / size) * width + left + i % size) * channels)
+        (0..size).flat_map(move |row| {
+            (0..size).map(move |column| ((top + row) * width + left + column) * channels)
+        })
     }
+
+    /// One row of the output.
+    #[inline(always)]
+    fn pool_row((layer, y, input, output): (&Self, usize, &[f32], &mut [f32])) {
+        let channels = layer.channels;
+        let (_, width) = layer.extents();
+        for (x, to) in output.chunks_exact_mut(channels).skip(y * width).take(width).enumerate() {
+            let mut pixels = layer.square(y, x);
+            if let Some(first) = pixels.next() {
+                to.copy_from_slice(&input[first..first + channels]);
+            }
+            for from in pixels {
+                for (max, &value) in to.iter_mut().zip(&input[from..from + channels]) {
+                    // The comparison of the pooling that convolutions fuse.
+                    *max = if *max > value { *max } else { value };
+                }
+            }
+        }
+    }
+
+    /// Gives the gradient of one row of the output to the first pixels that have the maximum.
+    /// `rest` is what of the gradient has not found its pixel yet.
+    #[inline(always)]
+    fn route_row((layer, y, routes, rest): (&Self, usize, Routes<'_>, &mut [f32])) {
+        let channels = layer.channels;
+        let (_, width) = layer.extents();
+        for x in 0..width {
+            let at = (y * width + x) * channels;
+            let max = &routes.output[at..at + channels];
+            rest.copy_from_slice(&routes.d_output[at..at + channels]);
+            for from in layer.square(y, x) {
+                let values = routes.input[from..from + channels].iter().zip(max);
+                let gradients = routes.d_input[from..from + channels].iter_mut().zip(&mut *rest);
+                for ((value, max), (d_value, rest)) in values.zip(gradients) {
+                    // By masks, since branches would keep the loop from being vectorized.
+                    let hit = u32::from(value == max).wrapping_neg();
+                    *d_value += f32::from_bits(rest.to_bits() & hit);
+                    *rest = f32::from_bits(rest.to_bits() & !hit);
+                }
+            }
+        }
+    }
+}
+
+/// One image on both sides of the pooling.
+struct Routes<'a> {
+    input: &'a [f32],
+    output: &'a [f32],
+    d_output: &'a [f32],
+    d_input: &'a mut [f32],
 }
 
 impl Layer for MaxPool2d {
@@ -60,28 +113,12 @@ impl Layer for MaxPool2d {
         output: &mut [f32],
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
-        let (height, width) = self.extents();
+        let (height, _) = self.extents();
         let images = input.chunks_exact(self.input().len());
         for (input, output) in images.zip(output.chunks_exact_mut(self.output().len())) {
             for y in 0..height {
                 pass.control.check()?;
-                pass.isa.vectorize(|| {
-                    for x in 0..width {
-                        let at = (y * width + x) * self.channels;
-                        let to = &mut output[at..at + self.channels];
-                        let mut pixels = self.square(y, x);
-                        if let Some(first) = pixels.next() {
-                            to.copy_from_slice(&input[first..first + self.channels]);
-                        }
-                        for from in pixels {
-                            let from = &input[from..from + self.channels];
-                            for (max, &value) in to.iter_mut().zip(from) {
-                                // The comparison of the pooling that convolutions fuse.
-                                *max = if *max > value { *max } else { value };
-                            }
-                        }
-                    }
-                });
+                pass.isa.vectorize(Self::pool_row, (self, y, input, &mut *output));
             }
         }
         Ok(())
@@ -98,7 +135,7 @@ impl Layer for MaxPool2d {
         scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         let Some(d_input) = d_input else { return Ok(()) };
-        let (height, width) = self.extents();
+        let (height, _) = self.extents();
         let (input_len, output_len) = (self.input().len(), self.output().len());
         let rest = &mut scratch[..self.channels];
         d_input.fill(0.0);
@@ -107,25 +144,8 @@ impl Layer for MaxPool2d {
         for ((input, d_input), (output, d_output)) in inputs.zip(outputs) {
             for y in 0..height {
                 pass.control.check()?;
-                pass.isa.vectorize(|| {
-                    for x in 0..width {
-                        let at = (y * width + x) * self.channels;
-                        let max = &output[at..at + self.channels];
-                        rest.copy_from_slice(&d_output[at..at + self.channels]);
-                        for from in self.square(y, x) {
-                            let value = &input[from..from + self.channels];
-                            let d_value = &mut d_input[from..from + self.channels];
-                            let ends = value.iter().zip(max);
-                            for ((d, rest), (x, max)) in
-                                d_value.iter_mut().zip(rest.iter_mut()).zip(ends)
-                            {
-                                let hit = x == max;
-                                *d += if hit { *rest } else { 0.0 };
-                                *rest = if hit { 0.0 } else { *rest };
-                            }
-                        }
-                    }
-                });
+                let row = Routes { input, output, d_output, d_input: &mut *d_input };
+                pass.isa.vectorize(Self::route_row, (self, y, row, &mut *rest));
             }
         }
         Ok(())

@@ -132,11 +132,14 @@ pub(crate) fn bias_gradient(isa: Isa, d_output: &[f32], gradient: &mut [f32]) {
 
 /// Keeps the gradient where the rectified output is positive.
 fn relu_gradient(isa: Isa, output: &[f32], d_output: &mut [f32]) {
-    isa.vectorize(|| {
-        for (d, &y) in d_output.iter_mut().zip(output) {
-            *d = if y > 0.0 { *d } else { 0.0 };
-        }
-    });
+    isa.vectorize(relu_gradient_loop, (output, d_output));
+}
+
+#[inline(always)]
+fn relu_gradient_loop((output, d_output): (&[f32], &mut [f32])) {
+    for (d, &y) in d_output.iter_mut().zip(output) {
+        *d = if y > 0.0 { *d } else { 0.0 };
+    }
 }
 
 /// Normal numbers of variance 2 / `inputs`, which keep the scale through rectified layers

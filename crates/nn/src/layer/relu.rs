@@ -28,12 +28,7 @@ impl Layer for Relu {
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         pass.control.check()?;
-        pass.isa.vectorize(|| {
-            for (y, &x) in output.iter_mut().zip(input) {
-                // The comparison of the fused one: what is not a number stays so.
-                *y = if 0.0 > x { 0.0 } else { x };
-            }
-        });
+        pass.isa.vectorize(relu_loop, (input, output));
         Ok(())
     }
 
@@ -52,5 +47,13 @@ impl Layer for Relu {
             d_input.copy_from_slice(d_output);
         }
         Ok(())
+    }
+}
+
+#[inline(always)]
+fn relu_loop((input, output): (&[f32], &mut [f32])) {
+    for (y, &x) in output.iter_mut().zip(input) {
+        // The comparison of the fused one: what is not a number stays so.
+        *y = if 0.0 > x { 0.0 } else { x };
     }
 }

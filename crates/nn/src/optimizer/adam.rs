@@ -17,21 +17,18 @@ impl Rates {
         let left = |decay: f32| 1.0 - libm::pow(f64::from(decay), step as f64);
         Self { rate: (rate / left(DECAY_MEAN)) as f32, square: (1.0 / left(DECAY_SQUARE)) as f32 }
     }
+}
 
-    #[inline(always)]
-    pub(super) fn update(
-        self,
-        weights: &mut [f32],
-        gradient: &[f32],
-        mean: &mut [f32],
-        square: &mut [f32],
-    ) {
-        let moments = mean.iter_mut().zip(square);
-        for ((weight, &g), (mean, square)) in weights.iter_mut().zip(gradient).zip(moments) {
-            *mean = DECAY_MEAN * *mean + (1.0 - DECAY_MEAN) * g;
-            *square = DECAY_SQUARE * *square + (1.0 - DECAY_SQUARE) * (g * g);
-            *weight -= self.rate * *mean / ((*square * self.square).sqrt() + EPSILON);
-        }
+/// The rates, then weights, gradient, and the two moments.
+type Arguments<'a> = (Rates, &'a mut [f32], &'a [f32], &'a mut [f32], &'a mut [f32]);
+
+#[inline(always)]
+pub(super) fn update((rates, weights, gradient, mean, square): Arguments<'_>) {
+    let moments = mean.iter_mut().zip(square);
+    for ((weight, &g), (mean, square)) in weights.iter_mut().zip(gradient).zip(moments) {
+        *mean = DECAY_MEAN * *mean + (1.0 - DECAY_MEAN) * g;
+        *square = DECAY_SQUARE * *square + (1.0 - DECAY_SQUARE) * (g * g);
+        *weight -= rates.rate * *mean / ((*square * rates.square).sqrt() + EPSILON);
     }
 }
 
@@ -44,7 +41,8 @@ mod tests {
         let gradients = [[0.5f32, -2.0], [0.25, 1.0], [-1.0, 0.0]];
         let (mut weights, mut mean, mut square) = ([1.0f32, 1.0], [0.0f32; 2], [0.0f32; 2]);
         for (step, gradient) in (1..).zip(&gradients) {
-            Rates::new(0.01, step).update(&mut weights, gradient, &mut mean, &mut square);
+            let rates = Rates::new(0.01, step);
+            update((rates, &mut weights, gradient, &mut mean, &mut square));
         }
         for i in 0..2 {
             let (mut w, mut m, mut v) = (1.0f64, 0.0f64, 0.0f64);

@@ -64,14 +64,14 @@ impl OptimizerState {
                 let rates = adam::Rates::new(rate, self.steps);
                 chunks.zip(self.second.par_chunks_mut(CHUNK)).for_each(
                     |(((weights, gradient), mean), square)| {
-                        isa.vectorize(|| rates.update(weights, gradient, mean, square));
+                        isa.vectorize(adam::update, (rates, weights, gradient, mean, square));
                     },
                 );
             }
             Optimizer::Sgd { momentum } => {
                 let (rate, momentum) = (rate as f32, momentum as f32);
                 chunks.for_each(|((weights, gradient), velocity)| {
-                    isa.vectorize(|| sgd::update(rate, momentum, weights, gradient, velocity));
+                    isa.vectorize(sgd::update, (rate, momentum, weights, gradient, velocity));
                 });
             }
         }

@@ -7,6 +7,8 @@
 //! multiply-add, steps in ascending order, so tiles, vectors, threads and batches leave the bits
 //! as they are.
 
+#![allow(clippy::needless_range_loop)] // The loops over registers read best by index.
+
 use super::simd::{Simd, Work};
 use super::{Isa, Token};
 
@@ -152,13 +154,22 @@ fn all_columns<S: Simd>(simd: S, job: &Job<'_>) {
         let lanes = left - (vectors - 1) * S::LANES;
         let masked = lanes < S::LANES;
         let mask = simd.mask(lanes.min(S::LANES));
-        match (vectors, masked) {
-            (4, false) => simd.vectorize(Block::<S, 4, false> { simd, job, column, mask }),
-            (4, true) => simd.vectorize(Block::<S, 4, true> { simd, job, column, mask }),
-            (2, false) => simd.vectorize(Block::<S, 2, false> { simd, job, column, mask }),
-            (2, true) => simd.vectorize(Block::<S, 2, true> { simd, job, column, mask }),
-            (_, false) => simd.vectorize(Block::<S, 1, false> { simd, job, column, mask }),
-            (_, true) => simd.vectorize(Block::<S, 1, true> { simd, job, column, mask }),
+        macro_rules! block {
+            ($vectors:literal, $masked:literal, $pooled:literal) => {
+                simd.vectorize(Block::<S, $vectors, $masked, $pooled> { simd, job, column, mask })
+            };
+        }
+        match (vectors, masked, pool.is_some()) {
+            (4, false, _) => block!(4, false, false),
+            (4, true, _) => block!(4, true, false),
+            (2, false, false) => block!(2, false, false),
+            (2, true, false) => block!(2, true, false),
+            (_, false, false) => block!(1, false, false),
+            (_, true, false) => block!(1, true, false),
+            (2, false, true) => block!(2, false, true),
+            (2, true, true) => block!(2, true, true),
+            (_, false, true) => block!(1, false, true),
+            (_, true, true) => block!(1, true, true),
         }
         column += vectors * S::LANES;
     }
@@ -166,62 +177,45 @@ fn all_columns<S: Simd>(simd: S, job: &Job<'_>) {
 
 /// All rows of `VECTORS` vectors of columns; with `MASKED`, `mask` chooses the lanes of the last
 /// one that exist.
-struct Block<'j, S: Simd, const VECTORS: usize, const MASKED: bool> {
+struct Block<'j, S: Simd, const VECTORS: usize, const MASKED: bool, const POOLED: bool> {
     simd: S,
     job: &'j Job<'j>,
     column: usize,
     mask: S::Mask,
 }
 
-impl<S: Simd, const VECTORS: usize, const MASKED: bool> Work for Block<'_, S, VECTORS, MASKED> {
+impl<S: Simd, const VECTORS: usize, const MASKED: bool, const POOLED: bool> Work
+    for Block<'_, S, VECTORS, MASKED, POOLED>
+{
     type Output = ();
 
+    /// Cuts the rows into tiles as high as the registers allow.
     #[inline(always)]
     fn run(self) {
-        // SAFETY: `Contraction::check` has bounded all rows and columns.
-        unsafe { all_rows::<S, VECTORS, MASKED>(self.simd, self.job, self.column, self.mask) }
-    }
-}
-
-/// Cuts the rows into tiles as high as the registers allow.
-///
-/// # Safety
-/// The job's shape must fit its slices; with `MASKED`, `mask` must choose the lanes of the last
-/// of `VECTORS` vectors from `column` on that exist, else all of them must exist.
-#[inline(always)]
-unsafe fn all_rows<S: Simd, const VECTORS: usize, const MASKED: bool>(
-    simd: S,
-    job: &Job<'_>,
-    column: usize,
-    mask: S::Mask,
-) {
-    let most = if S::REGISTERS >= 32 { 24 } else { 12 } / VECTORS;
-    let Grid { outer, inner, .. } = job.shape.rows;
-    let pooled = job.shape.pool.is_some();
-    let mut place = Place { y: 0, x: 0 };
-    let mut left = outer * inner;
-    macro_rules! tile {
-        ($rows:literal) => {{
-            // SAFETY: passed on from the caller; `left` rows are there.
-            unsafe { tile::<S, $rows, VECTORS, MASKED>(simd, job, column, mask, &mut place) }
-            left -= if pooled { $rows / 4 } else { $rows };
-        }};
-    }
-    if pooled {
-        while left > 0 {
-            if most >= 12 && left >= 3 { tile!(12) } else { tile!(4) }
+        let most = if S::REGISTERS >= 32 { 24 } else { 12 } / VECTORS;
+        let Grid { outer, inner, .. } = self.job.shape.rows;
+        let mut place = Place { y: 0, x: 0 };
+        let mut left = outer * inner;
+        macro_rules! tile {
+            ($rows:literal) => {{
+                // SAFETY: `Contraction::check` has bounded all rows and columns, `all_columns`
+                // has chosen the mask, and so many rows are left.
+                unsafe { self.tile::<$rows>(&mut place) }
+                left -= if POOLED { $rows / 4 } else { $rows };
+            }};
         }
-        return;
-    }
-    while left > 0 {
-        match left {
-            12.. if most >= 12 => tile!(12),
-            9.. if most >= 9 => tile!(9),
-            6.. if most >= 6 => tile!(6),
-            4.. if most >= 4 => tile!(4),
-            3.. => tile!(3),
-            2.. => tile!(2),
-            _ => tile!(1),
+        while left > 0 {
+            match left {
+                3.. if POOLED && most >= 12 => tile!(12),
+                _ if POOLED => tile!(4),
+                12.. if most >= 12 => tile!(12),
+                9.. if most >= 9 => tile!(9),
+                6.. if most >= 6 => tile!(6),
+                4.. if most >= 4 => tile!(4),
+                3.. => tile!(3),
+                2.. => tile!(2),
+                _ => tile!(1),
+            }
         }
     }
 }
@@ -232,102 +226,121 @@ struct Place {
     x: usize,
 }
 
-/// `ROWS` sums of `VECTORS` vectors each, held in registers from the first to the last product.
-///
-/// # Safety
-/// As for [`all_rows`]; `ROWS` sums must be left in the grid from `place` on.
-#[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const MASKED: bool>(
-    simd: S,
-    job: &Job<'_>,
-    column: usize,
-    mask: S::Mask,
-    place: &mut Place,
-) {
-    let shape = job.shape;
-    let mut a = [job.a; ROWS];
-    let mut c = [job.c; ROWS];
-    let sums = if shape.pool.is_some() { 4 } else { 1 };
-    for row in 0..ROWS / sums {
-        let from = place.y * shape.rows.a_outer + place.x * shape.rows.a_inner;
-        for sum in 0..sums {
-            let tap = shape.pool.map_or(0, |taps| taps[sum]);
-            a[row * sums + sum] = job.a.wrapping_add(from + tap);
+impl<S: Simd, const VECTORS: usize, const MASKED: bool, const POOLED: bool>
+    Block<'_, S, VECTORS, MASKED, POOLED>
+{
+    /// `ROWS` sums of `VECTORS` vectors each, held in registers from the first to the last
+    /// product. Every index into them must be constant once the loops are unrolled, or the
+    /// compiler keeps them in memory.
+    ///
+    /// # Safety
+    /// The job's shape must fit its slices, `mask` the columns that are left, and `ROWS` sums must
+    /// be left in the grid from `place` on.
+    #[inline(always)]
+    unsafe fn tile<const ROWS: usize>(&self, place: &mut Place) {
+        let Self { simd, job, column, .. } = *self;
+        let Contraction { rows, segments, steps, a_segment, a_step, b_segment, b_step, .. } =
+            *job.shape;
+        let sums = if POOLED { 4 } else { 1 };
+        let taps = job.shape.pool.unwrap_or([0; 4]);
+        let mut a = [job.a; ROWS];
+        let mut c = [job.c; ROWS];
+        for row in 0..ROWS / sums {
+            let from = place.y * rows.a_outer + place.x * rows.a_inner;
+            for sum in 0..sums {
+                a[row * sums + sum] = job.a.wrapping_add(from + taps[sum]);
+            }
+            let to = place.y * rows.c_outer + place.x * rows.c_inner;
+            c[row] = job.c.wrapping_add(to + column);
+            place.x += 1;
+            if place.x == rows.inner {
+                *place = Place { y: place.y + 1, x: 0 };
+            }
         }
-        let to = place.y * shape.rows.c_outer + place.x * shape.rows.c_inner;
-        c[row] = job.c.wrapping_add(to + column);
-        place.x += 1;
-        if place.x == shape.rows.inner {
-            *place = Place { y: place.y + 1, x: 0 };
-        }
-    }
 
-    let load = |from: *const f32, vector: usize| {
-        let from = from.wrapping_add(vector * S::LANES);
-        if MASKED && vector == VECTORS - 1 {
-            // SAFETY: the caller grants the masked lanes.
-            unsafe { simd.load_masked(mask, from) }
-        } else {
-            // SAFETY: the caller grants whole vectors before the last.
-            unsafe { simd.load(from) }
-        }
-    };
-    let mut sum = [[simd.splat(0.0); VECTORS]; ROWS];
-    match job.start {
-        Start::Zero => {}
-        Start::Bias(bias) => {
-            let bias = bias.as_ptr().wrapping_add(column);
-            for vector in 0..VECTORS {
-                let value = load(bias, vector);
-                for row in &mut sum {
-                    row[vector] = value;
+        let mut sum = [[simd.splat(0.0); VECTORS]; ROWS];
+        match job.start {
+            Start::Zero => {}
+            Start::Bias(bias) => {
+                // SAFETY: the caller grants the columns.
+                let bias = unsafe { self.load(bias.as_ptr().wrapping_add(column)) };
+                sum = [bias; ROWS];
+            }
+            Start::Continue => {
+                for row in 0..ROWS {
+                    // SAFETY: the caller grants the rows and columns.
+                    sum[row] = unsafe { self.load(c[row]) };
                 }
             }
         }
-        Start::Continue => {
-            for (row, from) in sum.iter_mut().zip(c) {
-                for (vector, value) in row.iter_mut().enumerate() {
-                    *value = load(from, vector);
+
+        for segment in 0..segments {
+            let mut offset = segment * a_segment;
+            let mut b = job.b.wrapping_add(segment * b_segment + column);
+            for _ in 0..steps {
+                // SAFETY: the caller grants the steps and columns.
+                let b_vectors = unsafe { self.load(b) };
+                for row in 0..ROWS {
+                    // SAFETY: the caller grants the rows and steps.
+                    let weight = simd.splat(unsafe { *a[row].wrapping_add(offset) });
+                    for vector in 0..VECTORS {
+                        sum[row][vector] = simd.fma(weight, b_vectors[vector], sum[row][vector]);
+                    }
+                }
+                offset += a_step;
+                b = b.wrapping_add(b_step);
+            }
+        }
+
+        if job.shape.relu {
+            for row in 0..ROWS {
+                for vector in 0..VECTORS {
+                    sum[row][vector] = simd.max(simd.splat(0.0), sum[row][vector]);
                 }
             }
         }
-    }
-
-    for segment in 0..shape.segments {
-        let mut offset = segment * shape.a_segment;
-        let mut b = job.b.wrapping_add(segment * shape.b_segment + column);
-        for _ in 0..shape.steps {
-            let b_vectors: [S::Vector; VECTORS] = std::array::from_fn(|vector| load(b, vector));
-            for (row, a) in sum.iter_mut().zip(a) {
-                // SAFETY: the shape was checked against A.
-                let weight = simd.splat(unsafe { *a.wrapping_add(offset) });
-                for (value, b_vector) in row.iter_mut().zip(b_vectors) {
-                    *value = simd.fma(weight, b_vector, *value);
-                }
-            }
-            offset += shape.a_step;
-            b = b.wrapping_add(shape.b_step);
-        }
-    }
-
-    if shape.relu {
-        let zero = simd.splat(0.0);
-        for value in sum.as_flattened_mut() {
-            *value = simd.max(zero, *value);
-        }
-    }
-    for row in 0..ROWS / sums {
-        for (vector, mut value) in sum[row * sums].into_iter().enumerate() {
+        for row in 0..ROWS / sums {
+            let mut result = sum[row * sums];
             for other in 1..sums {
-                value = simd.max(value, sum[row * sums + other][vector]);
+                for vector in 0..VECTORS {
+                    result[vector] = simd.max(result[vector], sum[row * sums + other][vector]);
+                }
             }
-            let to = c[row].wrapping_add(vector * S::LANES);
-            if MASKED && vector == VECTORS - 1 {
-                // SAFETY: the caller grants the masked lanes.
-                unsafe { simd.store_masked(mask, to, value) }
+            // SAFETY: the caller grants the rows and columns.
+            unsafe { self.store(c[row], result) }
+        }
+    }
+
+    /// # Safety
+    /// The block's columns must be readable at `from`.
+    #[inline(always)]
+    unsafe fn load(&self, from: *const f32) -> [S::Vector; VECTORS] {
+        let mut vectors = [self.simd.splat(0.0); VECTORS];
+        for vector in 0..VECTORS {
+            let from = from.wrapping_add(vector * S::LANES);
+            vectors[vector] = if MASKED && vector == VECTORS - 1 {
+                // SAFETY: the caller grants the masked lanes of the last vector.
+                unsafe { self.simd.load_masked(self.mask, from) }
             } else {
-                // SAFETY: the caller grants whole vectors before the last.
-                unsafe { simd.store(to, value) }
+                // SAFETY: the caller grants the vectors before it.
+                unsafe { self.simd.load(from) }
+            };
+        }
+        vectors
+    }
+
+    /// # Safety
+    /// The block's columns must be writable at `to`.
+    #[inline(always)]
+    unsafe fn store(&self, to: *mut f32, vectors: [S::Vector; VECTORS]) {
+        for vector in 0..VECTORS {
+            let to = to.wrapping_add(vector * S::LANES);
+            if MASKED && vector == VECTORS - 1 {
+                // SAFETY: the caller grants the masked lanes of the last vector.
+                unsafe { self.simd.store_masked(self.mask, to, vectors[vector]) }
+            } else {
+                // SAFETY: the caller grants the vectors before it.
+                unsafe { self.simd.store(to, vectors[vector]) }
             }
         }
     }

@@ -81,12 +81,14 @@ impl Isa {
         }
     }
 
-    /// Runs `work` compiled for this instruction set. Elementwise loops over exactly rounded
-    /// operations (`+ - * /`, square root, comparisons) give the same bits on all of them. Keep
-    /// the closure to one or two such loops: a large one would not be inlined.
+    /// Runs `work(arguments)` compiled for this instruction set. Elementwise loops over exactly
+    /// rounded operations (`+ - * /`, square root, comparisons) give the same bits on all of them.
+    ///
+    /// `work` must be a function marked `#[inline(always)]`: what stays a function of its own is
+    /// compiled for the oldest processor, and a closure often does.
     #[inline]
-    pub fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
-        let work = Closure(work);
+    pub fn vectorize<A, R>(self, work: impl FnOnce(A) -> R, arguments: A) -> R {
+        let work = Call { work, arguments };
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(simd) => simd.vectorize(work),
@@ -99,14 +101,17 @@ impl Isa {
     }
 }
 
-struct Closure<F>(F);
+struct Call<A, F> {
+    work: F,
+    arguments: A,
+}
 
-impl<R, F: FnOnce() -> R> Work for Closure<F> {
+impl<A, R, F: FnOnce(A) -> R> Work for Call<A, F> {
     type Output = R;
 
     #[inline(always)]
     fn run(self) -> R {
-        (self.0)()
+        (self.work)(self.arguments)
     }
 }
 
@@ -124,13 +129,13 @@ mod tests {
 
     #[test]
     fn elementwise_loops_have_the_same_bits() {
+        #[inline(always)]
+        fn work(input: &[f32]) -> Vec<u32> {
+            let f = |x: &f32| (x * 1.7 + 0.3) / (x.abs().sqrt() + 0.1);
+            input.iter().map(|x| f(x).to_bits()).collect()
+        }
         let input: Vec<f32> = (0..1000).map(|i| (i as f32 - 311.0) * 0.37).collect();
-        let run = |isa: Isa| {
-            isa.vectorize(|| {
-                let f = |x: &f32| (x * 1.7 + 0.3) / (x.abs().sqrt() + 0.1);
-                input.iter().map(|x| f(x).to_bits()).collect::<Vec<u32>>()
-            })
-        };
+        let run = |isa: Isa| isa.vectorize(work, &input);
         for isa in Isa::available() {
             assert_eq!(run(isa), run(Isa::SCALAR), "{}", isa.name());
         }

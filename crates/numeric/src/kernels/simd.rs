@@ -48,7 +48,7 @@ pub(super) trait Simd: Copy {
 
 /// Something to be compiled for each instruction set. `run` must be `#[inline(always)]`, as must
 /// be all that it calls: what stays a function of its own is compiled without the features, and
-/// each of its vector operations becomes a call. A large closure would not be inlined.
+/// each of its vector operations becomes a call. Large closures are not inlined.
 pub(super) trait Work {
     type Output;
 
