@@ -113,6 +113,9 @@ impl<'l> Trial<'l> {
     }
 }
 
+/// A part of a trial that its loss depends on.
+type Field = for<'a> fn(&'a mut Trial<'_>) -> &'a mut Vec<f32>;
+
 fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|x| x.to_bits()).collect()
 }
@@ -151,7 +154,7 @@ fn gradients_are_the_slopes_of_the_loss() {
     for layer in layers() {
         let mut trial = Trial::new(&*layer, 3);
         let gradients = trial.backward(Isa::detect(), 24);
-        let fields: [(for<'a> fn(&'a mut Trial<'_>) -> &'a mut Vec<f32>, &[f32]); 3] = [
+        let fields: [(Field, &[f32]); 3] = [
             (|trial| &mut trial.input, &gradients.input),
             (|trial| &mut trial.kernel, &gradients.kernel),
             (|trial| &mut trial.bias, &gradients.bias),

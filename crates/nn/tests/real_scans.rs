@@ -1,4 +1,4 @@
-//! Training on real scans reaches what the reference network is known for.
+//! Training on real scans reaches what the networks are known for.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +7,8 @@
 )]
 
 mod common;
+
+use std::path::Path;
 
 use serde_json::json;
 use teller_nn::{Architecture, CnnParams, evaluate, fit};
@@ -24,4 +26,16 @@ fn three_epochs_on_20_000_digits_reach_0_98() {
     println!("{figures:?}");
     assert_eq!(figures[1].0, "accuracy");
     assert!(figures[1].1 >= 0.98, "{figures:?}");
+}
+
+#[test]
+fn the_small_network_reads_the_scans_of_the_demo() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/digits.tsv.gz"));
+    let [training, others] = common::scans(path, 8, [1_300, 497]);
+    let params = CnnParams { epochs: 20, patience: 0, ..CnnParams::default() };
+    let architecture = Architecture::named("small").unwrap();
+    let fitted = fit(&architecture, &params, &training, &Uninterrupted).unwrap();
+    let figures = evaluate(&fitted.classifier().unwrap(), &others, &Uninterrupted).unwrap();
+    println!("{figures:?}");
+    assert!(figures[1].1 >= 0.97, "{figures:?}");
 }
