@@ -34,6 +34,7 @@ fn statement_timeout() {
         let error = client.refused(statement, &SqlState::QUERY_CANCELED);
         let late = start.elapsed().saturating_sub(Duration::from_millis(700));
         assert!(error.message().contains("statement timeout"), "{}", error.message());
+        println!("stopped {} ms after the timeout", late.as_millis());
         assert!(late < BOUND, "{statement}\nstopped {late:?} after its timeout");
         client.run("SET statement_timeout = 0");
         nothing_left(&mut client);
@@ -59,6 +60,7 @@ fn pg_cancel_backend() {
             assert!(error.message().contains("user request"), "{}", error.message());
             stopped - canceller.join().unwrap()
         });
+        println!("stopped {} ms after the cancel", stopped_after.as_millis());
         assert!(stopped_after < BOUND, "{statement}\nstopped {stopped_after:?} after the cancel");
         nothing_left(&mut client);
     }
