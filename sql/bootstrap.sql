@@ -1,5 +1,8 @@
 -- The type of a model: every table of this type is one.
 
+-- Made here and not by the control file, so that it goes with the extension, and so that a schema
+-- of this name that somebody prepared is refused.
+CREATE SCHEMA teller;
 GRANT USAGE ON SCHEMA teller TO PUBLIC;
 
 CREATE TYPE teller.model AS (
@@ -59,3 +62,23 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION teller.guard_versions() IS 'Trigger of model tables: refuses to delete parts of a version';
+
+CREATE FUNCTION teller.create_model_table(schema_name text, table_name text) RETURNS regclass
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    target text := format('%I.%I', schema_name, table_name);
+BEGIN
+    EXECUTE format('CREATE TABLE %s OF teller.model (PRIMARY KEY (version, part, chunk))', target);
+    EXECUTE format($sql$CREATE UNIQUE INDEX ON %s (status)
+                        WHERE part = '' AND status = 'production'$sql$, target);
+    EXECUTE format('ALTER TABLE %s ALTER COLUMN payload SET STORAGE EXTERNAL', target);
+    EXECUTE format('CREATE TRIGGER teller_guard_rows BEFORE INSERT OR UPDATE ON %s
+                    FOR EACH ROW EXECUTE FUNCTION teller.guard_rows()', target);
+    EXECUTE format('CREATE TRIGGER teller_guard_versions AFTER DELETE ON %s
+                    REFERENCING OLD TABLE AS gone
+                    FOR EACH STATEMENT EXECUTE FUNCTION teller.guard_versions()', target);
+    EXECUTE format($sql$COMMENT ON TABLE %s IS 'A model of pg_teller'$sql$, target);
+    RETURN target::regclass;
+END $$;
+COMMENT ON FUNCTION teller.create_model_table(text, text) IS
+    'Makes an empty model with the key, the index, the storage and the triggers that a model has; teller.train calls it';

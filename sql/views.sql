@@ -1,34 +1,26 @@
 -- The registry: views over all model tables that the caller may use.
 
 CREATE FUNCTION teller.list_versions()
-    RETURNS TABLE(model regclass, version int, status text, info jsonb)
+    RETURNS TABLE(model regclass, version int, status text, task text, algorithm text,
+                  metrics jsonb, rows bigint, trained_at timestamptz, trained_by text,
+                  seconds double precision, extension_version text, digest text,
+                  options jsonb, data text)
     LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
     AS 'MODULE_PATHNAME', 'list_versions_wrapper';
 COMMENT ON FUNCTION teller.list_versions() IS
-    'The manifests of all models that the caller may run; without the training query, search_path and options for who may not read the model';
+    'The versions of all models that the caller may run; options and data only of those that he may read';
 
 CREATE FUNCTION teller.list_steps()
-    RETURNS TABLE(model regclass, version int, step int, info jsonb)
+    RETURNS TABLE(model regclass, version int, step int, "of" bigint, loss double precision,
+                  metric text, value double precision, rows bigint, seconds double precision)
     LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 100
     AS 'MODULE_PATHNAME', 'list_steps_wrapper';
 COMMENT ON FUNCTION teller.list_steps() IS
     'The training steps of all models that the caller may run';
 
 CREATE VIEW teller.model_versions AS
-SELECT model,
-       version,
-       status,
-       info ->> 'task' AS task,
-       info ->> 'algorithm' AS algorithm,
-       info -> 'metrics' AS metrics,
-       (info ->> 'rows')::bigint AS rows,
-       (info ->> 'trained_at')::timestamptz AS trained_at,
-       info ->> 'trained_by' AS trained_by,
-       (info ->> 'seconds')::double precision AS seconds,
-       info ->> 'extension' AS extension_version,
-       info ->> 'digest' AS digest,
-       info -> 'options' AS options,
-       info ->> 'data' AS data
+SELECT model, version, status, task, algorithm, metrics, rows, trained_at, trained_by, seconds,
+       extension_version, digest, options, data
 FROM teller.list_versions();
 COMMENT ON VIEW teller.model_versions IS 'All versions of all models that the caller may run';
 
@@ -41,21 +33,13 @@ SELECT v.model,
        count(*)::int AS versions,
        max(v.trained_at) AS last_trained_at,
        pg_catalog.pg_table_size(v.model) AS bytes
-FROM teller.model_versions v
+FROM teller.list_versions() v
 JOIN pg_catalog.pg_class c ON c.oid = v.model
 GROUP BY v.model, c.relowner;
 COMMENT ON VIEW teller.models IS 'All models that the caller may run';
 
 CREATE VIEW teller.training_log AS
-SELECT model,
-       version,
-       step,
-       (info ->> 'of')::int AS of,
-       (info ->> 'loss')::double precision AS loss,
-       info ->> 'metric' AS metric,
-       (info ->> 'value')::double precision AS value,
-       (info ->> 'rows')::bigint AS rows,
-       (info ->> 'seconds')::double precision AS seconds
+SELECT model, version, step, "of", loss, metric, value, rows, seconds
 FROM teller.list_steps();
 COMMENT ON VIEW teller.training_log IS
     'Epochs and sweeps of all trainings of models that the caller may run';

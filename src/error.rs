@@ -48,9 +48,9 @@ pub enum Error {
     #[error("unknown task \"{name}\"")]
     UnknownTask { name: String, nearest: Option<String>, known: String },
     #[error(transparent)]
-    Option(#[from] OptionError),
+    Option(Box<OptionError>),
     #[error(transparent)]
-    Architecture(teller_nn::ArchitectureError),
+    Architecture(Box<ArchitectureError>),
     #[error("the training data must be one SELECT")]
     NotOneSelect,
     #[error("the training data must only read")]
@@ -169,14 +169,12 @@ impl Error {
             Self::UnknownTask { nearest, known, .. } => {
                 Some(suggestion(nearest.as_deref(), "The tasks are", known))
             }
-            Self::Option(OptionError::Unknown { nearest, known, .. }) => {
-                Some(suggestion(nearest.as_deref(), "The options are", &known.join(", ")))
-            }
-            Self::Option(OptionError::Invalid { nearest: Some(nearest), .. })
-            | Self::Architecture(
-                ArchitectureError::UnknownName { nearest: Some(nearest), .. }
-                | ArchitectureError::UnknownType { nearest: Some(nearest), .. },
-            ) => Some(format!("Did you mean \"{nearest}\"?")),
+            Self::Option(error) => option_hint(error),
+            Self::Architecture(error) => match &**error {
+                ArchitectureError::UnknownName { nearest, .. }
+                | ArchitectureError::UnknownType { nearest, .. } => did_you_mean(nearest),
+                _ => None,
+            },
             Self::UnknownColumn { nearest, known, .. } => {
                 Some(suggestion(nearest.as_deref(), "The task's columns are", known))
             }
@@ -218,6 +216,20 @@ fn image_code(error: &ImageError) -> Code {
     }
 }
 
+fn option_hint(error: &OptionError) -> Option<String> {
+    match error {
+        OptionError::Unknown { nearest, known, .. } => {
+            Some(suggestion(nearest.as_deref(), "The options are", &known.join(", ")))
+        }
+        OptionError::Invalid { nearest, .. } => did_you_mean(nearest),
+        OptionError::NotAnObject { .. } => None,
+    }
+}
+
+fn did_you_mean(nearest: &Option<String>) -> Option<String> {
+    nearest.as_ref().map(|nearest| format!("Did you mean \"{nearest}\"?"))
+}
+
 fn suggestion(nearest: Option<&str>, list: &str, known: &str) -> String {
     match nearest {
         Some(nearest) => format!("Did you mean \"{nearest}\"? {list}: {known}."),
@@ -244,6 +256,12 @@ impl From<Cancelled> for Error {
     }
 }
 
+impl From<OptionError> for Error {
+    fn from(error: OptionError) -> Self {
+        Self::Option(Box::new(error))
+    }
+}
+
 impl From<pgrx::spi::SpiError> for Error {
     fn from(error: pgrx::spi::SpiError) -> Self {
         Self::Internal(error.to_string())
@@ -256,9 +274,9 @@ impl From<teller_nn::Error> for Error {
         match error {
             Source::Cancelled(_) => Self::Cancelled,
             Source::Option(error) | Source::Architecture(ArchitectureError::Option(error)) => {
-                Self::Option(error)
+                error.into()
             }
-            Source::Architecture(error) => Self::Architecture(error),
+            Source::Architecture(error) => Self::Architecture(Box::new(error)),
             Source::NoRows | Source::OneClass { .. } | Source::Shape { .. } => {
                 Self::Data(error.to_string())
             }
@@ -280,7 +298,7 @@ impl From<teller_recommend::Error> for Error {
         use teller_recommend::Error as Source;
         match error {
             Source::Cancelled(_) => Self::Cancelled,
-            Source::Option(error) => Self::Option(error),
+            Source::Option(error) => error.into(),
             Source::Weight { .. } => Self::NumberInData(error.to_string()),
             Source::MixedIds { .. } | Source::NoRows(_) | Source::TooMany { .. } => {
                 Self::Data(error.to_string())

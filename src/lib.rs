@@ -20,6 +20,7 @@ extension_sql_file!("../sql/images.sql", name = "images", requires = ["bootstrap
 extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["bootstrap"]);
 extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstrap"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["bootstrap"]);
+extension_sql_file!("../sql/digits.sql", name = "digits", finalize);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]

@@ -1,8 +1,10 @@
 //! The functions that SQL calls, a file for a topic: they check, delegate and return. Their SQL
 //! declarations are in sql/.
+#![allow(clippy::type_complexity, reason = "pgrx reads the columns from the written-out type")]
 
 mod images;
 mod numbers;
 mod recommend;
 mod registry;
+mod shipped;
 mod train;

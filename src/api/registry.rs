@@ -1,15 +1,18 @@
 //! The functions behind the views `models`, `model_versions` and `training_log`.
+//!
+//! A manifest may have been written by anybody: what is not of its type reads as NULL, so that one
+//! forged row does not hide the others.
 
 use pgrx::JsonB;
+use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use serde_json::Value;
 
-use crate::catalog::model_table::{ModelTable, Privilege, Row, all_models};
+use crate::catalog::model_table::{ModelTable, Privilege, all_models};
 use crate::catalog::store::LOG;
+use crate::catalog::timestamp;
 use crate::error::Error;
-
-/// Keys of a manifest that only who may read the model's table sees: they tell of the data.
-const READERS_ONLY: [&str; 4] = ["data", "search_path", "options", "model"];
 
 #[pg_extern(sql = false)]
 fn list_versions() -> Result<
@@ -19,19 +22,43 @@ fn list_versions() -> Result<
             name!(model, pg_sys::Oid),
             name!(version, Option<i32>),
             name!(status, Option<String>),
-            name!(info, Option<JsonB>),
+            name!(task, Option<String>),
+            name!(algorithm, Option<String>),
+            name!(metrics, Option<JsonB>),
+            name!(rows, Option<i64>),
+            name!(trained_at, Option<TimestampWithTimeZone>),
+            name!(trained_by, Option<String>),
+            name!(seconds, Option<f64>),
+            name!(extension_version, Option<String>),
+            name!(digest, Option<String>),
+            name!(options, Option<JsonB>),
+            name!(data, Option<String>),
         ),
     >,
     ErrorReport,
 > {
     let rows = each_model(|table| {
+        // The query and its options tell of the data: they are for who may read the table.
         let reader = table.permits(Privilege::Read);
         table.manifests(|row| {
-            let mut info = row.info();
-            if let Some(serde_json::Value::Object(info)) = info.as_mut().filter(|_| !reader) {
-                READERS_ONLY.iter().for_each(|key| drop(info.remove(*key)));
-            }
-            Ok((table.oid(), row.version(), row.status(), info.map(JsonB)))
+            let info = row.info().unwrap_or_default();
+            let text = |key: &str| info[key].as_str().map(str::to_owned);
+            Ok((
+                table.oid(),
+                row.version(),
+                row.status(),
+                text("task"),
+                text("algorithm"),
+                info.get("metrics").cloned().map(JsonB),
+                info["rows"].as_i64(),
+                info["trained_at"].as_str().and_then(timestamp::parse),
+                text("trained_by"),
+                info["seconds"].as_f64(),
+                text("extension"),
+                text("digest"),
+                info.get("options").filter(|_| reader).cloned().map(JsonB),
+                text("data").filter(|_| reader),
+            ))
         })
     })?;
     Ok(TableIterator::new(rows))
@@ -45,20 +72,36 @@ fn list_steps() -> Result<
             name!(model, pg_sys::Oid),
             name!(version, Option<i32>),
             name!(step, Option<i32>),
-            name!(info, Option<JsonB>),
+            name!(of, Option<i64>),
+            name!(loss, Option<f64>),
+            name!(metric, Option<String>),
+            name!(value, Option<f64>),
+            name!(rows, Option<i64>),
+            name!(seconds, Option<f64>),
         ),
     >,
     ErrorReport,
 > {
     let rows = each_model(|table| {
-        let read = |row: Row| Ok((table.oid(), row.version(), row.chunk(), row.info().map(JsonB)));
-        table.all_of_part(LOG, read)
+        table.all_of_part(LOG, |row| {
+            let info: Value = row.info().unwrap_or_default();
+            Ok((
+                table.oid(),
+                row.version(),
+                row.chunk(),
+                info["of"].as_i64(),
+                info["loss"].as_f64(),
+                info["metric"].as_str().map(str::to_owned),
+                info["value"].as_f64(),
+                info["rows"].as_i64(),
+                info["seconds"].as_f64(),
+            ))
+        })
     })?;
     Ok(TableIterator::new(rows))
 }
 
-/// Gathers rows of all models that the caller may run; damaged tables are left out, so that one
-/// of them does not hide the others.
+/// Gathers rows of all models that the caller may run; tables that cannot be read are left out.
 fn each_model<T>(
     mut rows: impl FnMut(&ModelTable) -> Result<Vec<T>, Error>,
 ) -> Result<Vec<T>, Error> {

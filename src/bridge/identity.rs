@@ -42,14 +42,18 @@ impl ReadOnlyTransaction {
     /// Makes the transaction read-only, unless it is already.
     pub fn enter() -> Self {
         // SAFETY: a plain flag of the backend, read and written on its own thread.
-        unsafe { Self(std::mem::replace(&mut *(&raw mut pg_sys::XactReadOnly), true)) }
+        unsafe {
+            let before = pg_sys::XactReadOnly;
+            pg_sys::XactReadOnly = true;
+            Self(before)
+        }
     }
 }
 
 impl Drop for ReadOnlyTransaction {
     fn drop(&mut self) {
         // SAFETY: as in `enter`; an abort has set the flag by itself, to the same value.
-        unsafe { *(&raw mut pg_sys::XactReadOnly) = self.0 };
+        unsafe { pg_sys::XactReadOnly = self.0 };
     }
 }
 

@@ -96,7 +96,7 @@ fn default_table(default: DefaultModel) -> Result<pg_sys::Oid, Error> {
             .defaults
             .iter()
             .find(|known| {
-                known.default == default && known.name == name && &*known.search_path == search_path
+                known.default == default && known.name == name && *known.search_path == search_path
             })
             .map(|known| known.table)
     });

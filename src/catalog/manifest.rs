@@ -77,7 +77,7 @@ pub struct Manifest {
     pub extension: String,
     /// The role that trained it.
     pub trained_by: String,
-    /// When the training statement began, RFC 3339 in UTC.
+    /// When the training statement began, ISO 8601 in UTC.
     pub trained_at: String,
     /// Duration of reading and training.
     pub seconds: f64,

@@ -5,4 +5,5 @@ pub mod manifest;
 pub mod model_table;
 pub mod name;
 pub mod store;
+pub mod timestamp;
 pub mod version;

@@ -1,6 +1,6 @@
 //! Names of tables: from text to a table, and from a table to a text.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 
 use pgrx::pg_sys;
 
@@ -37,13 +37,13 @@ impl TableName {
         (oid != pg_sys::Oid::INVALID).then_some(oid)
     }
 
-    /// Schema and name under which the table would be created, each quoted where needed.
-    pub fn creation_target(&self) -> String {
+    /// Schema and name under which the table would be created.
+    pub fn creation_target(&self) -> (String, String) {
         // SAFETY: as above; the returned strings live in the current memory context. The call
         // raises an error if no schema is selected.
         unsafe {
             let schema = pg_sys::RangeVarGetCreationNamespace(self.0);
-            qualified(pg_sys::get_namespace_name(schema), (*self.0).relname)
+            (owned(pg_sys::get_namespace_name(schema)), owned((*self.0).relname))
         }
     }
 }
@@ -57,17 +57,13 @@ pub fn table_name(oid: pg_sys::Oid) -> String {
         if name.is_null() || schema.is_null() {
             return oid.to_u32().to_string();
         }
-        qualified(schema, name)
+        owned(pg_sys::quote_qualified_identifier(schema, name))
     }
 }
 
 /// # Safety
-/// Both are NUL-terminated strings.
-unsafe fn qualified(schema: *const i8, name: *const i8) -> String {
-    // SAFETY: promised by the caller; the result is a fresh C string.
-    unsafe {
-        CStr::from_ptr(pg_sys::quote_qualified_identifier(schema, name))
-            .to_string_lossy()
-            .into_owned()
-    }
+/// `text` is a NUL-terminated string.
+unsafe fn owned(text: *const c_char) -> String {
+    // SAFETY: promised by the caller.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }

@@ -25,36 +25,16 @@ pub fn find_or_create(name: &str) -> Result<ModelTable, Error> {
     let table_name = TableName::parse(name)?;
     let oid = match table_name.find() {
         Some(oid) => oid,
-        None => {
-            create(&table_name.creation_target())?;
-            table_name.find().ok_or_else(|| Error::UnknownModel { name: name.to_owned() })?
-        }
+        None => create(&table_name)?,
     };
     ModelTable::open(oid, Privilege::Train)
 }
 
-fn create(target: &str) -> Result<(), Error> {
-    let _path = PinnedSearchPath::enter();
-    for statement in [
-        format!("CREATE TABLE {target} OF teller.model (PRIMARY KEY (version, part, chunk))"),
-        format!(
-            "CREATE UNIQUE INDEX ON {target} (status) WHERE part = '' AND status = 'production'"
-        ),
-        format!("ALTER TABLE {target} ALTER COLUMN payload SET STORAGE EXTERNAL"),
-        format!(
-            "CREATE TRIGGER teller_guard_rows BEFORE INSERT OR UPDATE ON {target} \
-             FOR EACH ROW EXECUTE FUNCTION teller.guard_rows()"
-        ),
-        format!(
-            "CREATE TRIGGER teller_guard_versions AFTER DELETE ON {target} \
-             REFERENCING OLD TABLE AS gone \
-             FOR EACH STATEMENT EXECUTE FUNCTION teller.guard_versions()"
-        ),
-        format!("COMMENT ON TABLE {target} IS 'A model of pg_teller'"),
-    ] {
-        Spi::run(&statement)?;
-    }
-    Ok(())
+fn create(name: &TableName) -> Result<pg_sys::Oid, Error> {
+    let (schema, table) = name.creation_target();
+    let query = "SELECT teller.create_model_table($1, $2)::oid";
+    Spi::get_one_with_args::<pg_sys::Oid>(query, &[schema.into(), table.into()])?
+        .ok_or_else(|| Error::Internal("no table was made".to_owned()))
 }
 
 /// The numbers and the log of a trained version, ready to be stored.

@@ -24,8 +24,6 @@ pub enum Wanted {
 pub struct Version {
     /// Its number.
     pub number: i32,
-    /// Its status.
-    pub status: String,
     /// Where the row stands: the numbers behind an equal version and place are equal.
     pub row: RowIdentity,
 }
@@ -33,14 +31,14 @@ pub struct Version {
 impl Version {
     /// Finds the manifest row of a version, without reading what it says.
     pub fn find(table: &ModelTable, wanted: Wanted) -> Result<Self, Error> {
-        let read = |row: Row| Ok((row.version(), row.status(), row.identity()));
+        let read = |row: Row| Ok((row.version(), row.identity()));
         let found = match wanted {
             Wanted::Production => table.production(read)?,
             Wanted::Number(number) => table.manifest(number, read)?,
         };
         match found {
-            Some((Some(number), Some(status), row)) => Ok(Self { number, status, row }),
-            Some(_) => Err(Error::damaged(table, None, "its manifest row lacks a value")),
+            Some((Some(number), row)) => Ok(Self { number, row }),
+            Some(_) => Err(Error::damaged(table, None, "its manifest row has no version")),
             None => Err(match wanted {
                 Wanted::Production => Error::NoProduction { model: table.name() },
                 Wanted::Number(number) => Error::NoVersion { model: table.name(), number },

@@ -63,7 +63,7 @@ impl Plan {
         let figures = fitted.metrics();
         let info = ImageModelInfo {
             architecture: fitted.architecture.to_json(),
-            preprocessing: self.preprocessing.clone(),
+            preprocessing: self.preprocessing,
             normalization: fitted.normalization.clone(),
             labels: fitted.labels.clone(),
         };

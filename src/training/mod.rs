@@ -15,6 +15,7 @@ use crate::bridge::identity;
 use crate::catalog::manifest::{Manifest, Task};
 use crate::catalog::model_table::ModelTable;
 use crate::catalog::store::{self, TrainedVersion};
+use crate::catalog::timestamp;
 use crate::catalog::version::parse_manifest;
 use crate::error::Error;
 
@@ -88,6 +89,7 @@ impl Plan {
 /// reading the data is refused first.
 pub fn train(request: &Request) -> Result<Outcome, Error> {
     let began = Instant::now();
+    refuse_read_only();
     let task = Task::parse(request.task)?;
     let plan = Plan::read(task, request.options)?;
     let table = store::find_or_create(request.model)?;
@@ -107,7 +109,7 @@ pub fn train(request: &Request) -> Result<Outcome, Error> {
         digest,
         extension: env!("CARGO_PKG_VERSION").to_owned(),
         trained_by: identity::role_name(identity::current_user()),
-        trained_at: statement_start(),
+        trained_at: timestamp::statement_start(),
         seconds: began.elapsed().as_secs_f64(),
     };
     let (number, status) = store::store(&table, &version, &manifest)?;
@@ -117,6 +119,16 @@ pub fn train(request: &Request) -> Result<Outcome, Error> {
         status,
         metrics: Value::Object(manifest.metrics),
     })
+}
+
+/// Raises PostgreSQL's own error (25006) on a standby and in a read-only transaction, before the
+/// work and not after it.
+fn refuse_read_only() {
+    // SAFETY: reads the transaction's state and raises an error; the name is a constant.
+    unsafe {
+        pg_sys::PreventCommandIfReadOnly(c"teller.train".as_ptr());
+        pg_sys::PreventCommandDuringRecovery(c"teller.train".as_ptr());
+    }
 }
 
 fn refuse_other_task(table: &ModelTable, task: Task) -> Result<(), Error> {
@@ -132,16 +144,6 @@ fn refuse_other_task(table: &ModelTable, task: Task) -> Result<(), Error> {
 fn search_path() -> String {
     // SAFETY: a string setting that is never NULL.
     unsafe { std::ffi::CStr::from_ptr(pg_sys::namespace_search_path) }
-        .to_string_lossy()
-        .into_owned()
-}
-
-/// When the statement began, as ISO 8601.
-fn statement_start() -> String {
-    // SAFETY: reads a variable of the backend.
-    let start = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
-    // SAFETY: formats into a static buffer that is copied before the next call.
-    unsafe { std::ffi::CStr::from_ptr(pg_sys::timestamptz_to_str(start)) }
         .to_string_lossy()
         .into_owned()
 }

@@ -11,7 +11,7 @@ pub struct CnnParams {
     pub epochs: u32,
     /// Images of one step: `batch_size`, 1 to 65,536 (32).
     pub batch_size: usize,
-    /// Full size of a step: `learning_rate`, 1e-9 to 10 (0.001).
+    /// Full size of a step: `learning_rate`, 1e-9 to 10 (0.002).
     pub learning_rate: f64,
     /// `optimizer`: `adam`, or `sgd` with `momentum`, 0 to 0.999 (0.9).
     pub optimizer: Optimizer,
@@ -31,7 +31,7 @@ impl Default for CnnParams {
         Self {
             epochs: 5,
             batch_size: 32,
-            learning_rate: 1e-3,
+            learning_rate: 2e-3,
             optimizer: Optimizer::Adam,
             schedule: Schedule::Cosine,
             seed: 42,
