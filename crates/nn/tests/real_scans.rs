@@ -17,7 +17,7 @@ use teller_numeric::{Options, Uninterrupted};
 #[test]
 fn three_epochs_on_20_000_digits_reach_0_98() {
     let Some([training, others]) = common::mnist([20_000, 5_000]) else { return };
-    // The rate was chosen on rows that are in neither part.
+    // The default rate was chosen on rows that are in neither part.
     let options = json!({"epochs": 3, "validation_fraction": 0});
     let params = CnnParams::read(&mut Options::new("cnn", &options).unwrap()).unwrap();
     let architecture = Architecture::named("reference").unwrap();
