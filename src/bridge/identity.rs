@@ -98,6 +98,19 @@ pub fn current_user() -> pg_sys::Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
+/// The role that called us, also while we act in another's name: the session's, or the one that
+/// `SET ROLE` chose.
+pub fn calling_user() -> pg_sys::Oid {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetOuterUserId() }
+}
+
+/// The role that the session logged in as.
+pub fn session_user() -> pg_sys::Oid {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetSessionUserId() }
+}
+
 /// The name of a role, or its number if it is gone.
 pub fn role_name(role: pg_sys::Oid) -> String {
     // SAFETY: returns a palloc'ed C string, or NULL with `noerr`.

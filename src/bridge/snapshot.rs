@@ -87,6 +87,29 @@ impl SnapshotKey {
     }
 }
 
+/// While it lives, reads see what has been committed by now, not when the statement began: for
+/// decisions made after waiting for a lock. In a repeatable read transaction they see its snapshot
+/// still, and a conflicting write fails.
+pub struct FreshSnapshot(());
+
+impl FreshSnapshot {
+    /// Makes it the active snapshot.
+    pub fn enter() -> Self {
+        // SAFETY: called inside a transaction; popped by drop, or by the abort after an error.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        Self(())
+    }
+}
+
+impl Drop for FreshSnapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pops what `enter` pushed: SPI pops its own before it returns.
+            unsafe { pg_sys::PopActiveSnapshot() };
+        }
+    }
+}
+
 /// # Safety
 /// `start` points to `len` transaction ids, or `len` is 0.
 unsafe fn slice<'a>(

@@ -53,17 +53,16 @@ pub fn run<T: Send>(
         let _cancel_on_unwind = CancelOnDrop(cancelled);
         let worker = {
             let _blocked = BlockedSignals::new();
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .thread_name(|index| format!("teller {index}"))
-                .build()
-                .map_err(|error| Error::Threads(error.to_string()))?;
             std::thread::Builder::new()
                 .name("teller".to_owned())
                 .spawn_scoped(scope, move || {
                     // Owned here, so that the channel hangs up when the work is over.
                     let control = WorkerControl { cancelled, steps: Mutex::new(sender) };
-                    pool.install(|| work(&control))
+                    // Scoped: unlike a pool that is dropped, it waits for its threads to end.
+                    rayon::ThreadPoolBuilder::new()
+                        .num_threads(threads)
+                        .thread_name(|index| format!("teller {index}"))
+                        .build_scoped(|thread| thread.run(), |pool| pool.install(|| work(&control)))
                 })
                 .map_err(|error| Error::Threads(error.to_string()))?
         };
@@ -80,7 +79,8 @@ pub fn run<T: Send>(
             }
             pgrx::check_for_interrupts!();
         }
-        worker.join().map_err(|panic| Error::Internal(panic_text(&*panic)))
+        let result = worker.join().map_err(|panic| Error::Internal(panic_text(&*panic)))?;
+        result.map_err(|error| Error::Threads(error.to_string()))
     })
 }
 

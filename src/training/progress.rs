@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use teller_numeric::Step;
 
+use crate::bridge::messages;
+
 /// Reports the steps of one training and keeps them for its log.
 pub struct Progress {
     noun: &'static str,
@@ -20,7 +22,7 @@ impl Progress {
 
     /// Tells the client of a step.
     pub fn step(&mut self, step: Step) {
-        pgrx::info!("{}", self.line(&step, self.began.elapsed()));
+        messages::info(&self.line(&step, self.began.elapsed()));
         let (metric, value) = step.validation.unzip();
         self.log.push(json!({
             "step": step.step,

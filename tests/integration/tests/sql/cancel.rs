@@ -78,3 +78,28 @@ fn wait_until_it_works(client: &mut Client, session: i32) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// A cancel that comes while a progress line is sent must wait for the training's threads too.
+#[test]
+fn no_thread_outlives_a_statement_that_ends_among_progress_lines() {
+    let mut client = Database::new().connect();
+    let session: i32 = client.value("SELECT pg_backend_pid()");
+    for round in 0..60 {
+        client.run(&format!("SET statement_timeout = {}", 25 + round % 20));
+        client.refused(
+            r#"SELECT teller.train('endless', 'recommendation',
+                   'SELECT u AS user_id, (u * 7 + i) % 50 AS item_id
+                    FROM generate_series(1, 2500) u, generate_series(1, 20) i',
+                   '{"factors": 2, "iterations": 1000}')"#,
+            &SqlState::QUERY_CANCELED,
+        );
+        client.run("SET statement_timeout = 0");
+        // A thread that has done its work may take a moment to be gone; one that was left behind
+        // works on for a second and more.
+        let start = Instant::now();
+        while std::fs::read_dir(format!("/proc/{session}/task")).unwrap().count() > 1 {
+            assert!(start.elapsed() < Duration::from_millis(500), "round {round}");
+        }
+    }
+    nothing_left(&mut client);
+}
