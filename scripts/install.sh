@@ -39,5 +39,7 @@ PATH=$PWD/target/tools/bin:$PATH cargo pgrx package --pg-config "$PG_CONFIG" \
     --out-dir target/package
 # Unlike cp, install replaces files: servers that have the old library mapped keep it.
 "${as_root[@]}" install -m 755 "target/package$libraries"/pg_teller*.so "$libraries"
-"${as_root[@]}" install -m 644 "target/package$extensions"/pg_teller* "$extensions"
+# Released versions too, so that a database can be upgraded from any of them.
+"${as_root[@]}" install -m 644 "target/package$extensions"/pg_teller* sql/install/pg_teller--*.sql \
+    "$extensions"
 fingerprint >"$stamp"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What a change must pass besides its tests: format, lints, and files short enough to read.
+# What a change must pass besides its tests: format, lints, files short enough to read, and
+# released scripts as they were.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,3 +16,6 @@ if [[ -n $long ]]; then
     echo "$long" >&2
     exit 1
 fi
+
+# What was released is upgraded from, so it does not change any more.
+(cd sql/install && sha256sum --check --quiet SHA256SUMS)

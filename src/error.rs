@@ -37,6 +37,14 @@ pub enum Error {
     NoProduction { model: String },
     #[error("model {model} has no version {number}")]
     NoVersion { model: String, number: i32 },
+    #[error(
+        "version {version} of model {model} is {status}, expected a candidate or an archived one"
+    )]
+    NotPromotable { model: String, version: i32, status: String },
+    #[error("version {version} of model {model} is in production")]
+    InProduction { model: String, version: i32 },
+    #[error("model {model} has no version that was in production before")]
+    NoEarlierVersion { model: String },
     #[error("no model was given, and {} is not set", .0.setting())]
     NoDefault(DefaultModel),
     #[error("model {model} does {}, this function expects {}", .got.name(), .expected.name())]
@@ -51,6 +59,8 @@ pub enum Error {
     Option(Box<OptionError>),
     #[error(transparent)]
     Architecture(Box<ArchitectureError>),
+    #[error("{0}")]
+    Gate(String),
     #[error("the training data must be one SELECT")]
     NotOneSelect,
     #[error("the training data must only read")]
@@ -115,12 +125,16 @@ impl Error {
             Self::RowSecurity { .. }
             | Self::NoKey { .. }
             | Self::NoProduction { .. }
+            | Self::NotPromotable { .. }
+            | Self::InProduction { .. }
+            | Self::NoEarlierVersion { .. }
             | Self::NoDefault(_) => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::NoVersion { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
             Self::TextItems { .. } | Self::ColumnType { .. } => Code::ERRCODE_DATATYPE_MISMATCH,
             Self::UnknownTask { .. }
             | Self::Option(_)
             | Self::Architecture(_)
+            | Self::Gate(_)
             | Self::Data(_)
             | Self::K(_) => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NotOneSelect => Code::ERRCODE_SYNTAX_ERROR,
@@ -157,6 +171,9 @@ impl Error {
             }
             Self::NoProduction { .. } => {
                 Some("teller.model_versions shows its versions and their status.".to_owned())
+            }
+            Self::InProduction { .. } => {
+                Some("Promote another version first, or drop the whole table.".to_owned())
             }
             Self::NoDefault(default) => Some(format!(
                 "Name a model in the call, or SET {} = 'schema.model'.",

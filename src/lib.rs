@@ -19,7 +19,13 @@ extension_sql_file!("../sql/training.sql", name = "training", requires = ["boots
 extension_sql_file!("../sql/images.sql", name = "images", requires = ["bootstrap"]);
 extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["bootstrap"]);
 extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstrap"]);
+extension_sql_file!("../sql/versions.sql", name = "versions", requires = ["bootstrap"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["bootstrap"]);
+extension_sql_file!(
+    "../sql/audit.sql",
+    name = "audit",
+    requires = ["bootstrap", "training", "images", "recommend", "numbers", "versions", "views"]
+);
 extension_sql_file!("../sql/digits.sql", name = "digits", finalize);
 
 /// Runs once in every backend that loads the library.

@@ -8,3 +8,4 @@ mod recommend;
 mod registry;
 mod shipped;
 mod train;
+mod versions;

@@ -50,5 +50,5 @@ fn evaluate(
         return Err(crate::error::Error::NullArgument("evaluate needs a model and data").into());
     };
     let wanted = version.map_or(Wanted::Production, Wanted::Number);
-    Ok(TableIterator::new(training::evaluate(model, data, wanted)?))
+    Ok(TableIterator::new(training::evaluate_version(model, data, wanted)?))
 }

@@ -9,4 +9,4 @@ mod lookup;
 mod model;
 
 pub use lookup::{readable, served, version};
-pub use model::{ImageModelInfo, Model, WEIGHTS};
+pub use model::{ImageModelInfo, Model, Parts, WEIGHTS};

@@ -1,6 +1,7 @@
 //! A version in the form in which it answers.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use teller_nn::vision::{Limits, Preprocessing};
@@ -18,6 +19,9 @@ use crate::settings;
 /// The part that holds a network's weights.
 pub const WEIGHTS: &str = "weights";
 
+/// Payloads by the names of their parts.
+pub type Parts = BTreeMap<String, SharedBytes>;
+
 /// A loaded version of any task.
 pub struct Model {
     /// The model's name when it was loaded, for messages.
@@ -34,23 +38,25 @@ impl Model {
     /// Reads a version's numbers and checks them.
     pub fn load(table: &ModelTable, version: &Version) -> Result<Self, Error> {
         let manifest = version.manifest(table)?;
-        let damaged = |what: String| Error::damaged(table, Some(version.number), what);
         let parts = read_parts(table, version.number, &manifest)?;
+        Self::assemble(table.name(), &manifest, &parts)
+            .map_err(|what| Error::damaged(table, Some(version.number), what))
+    }
+
+    /// A model of these parts, or what is wrong with them.
+    pub fn assemble(name: String, manifest: &Manifest, parts: &Parts) -> Result<Self, String> {
         let engine = match manifest.task {
             Task::ImageClassification => {
-                let weights = parts
-                    .get(WEIGHTS)
-                    .ok_or_else(|| damaged(format!("part {WEIGHTS} is missing")))?;
-                let model = ImageModel::load(&manifest, weights.clone()).map_err(damaged)?;
-                Engine::Images(Box::new(model))
+                let weights =
+                    parts.get(WEIGHTS).ok_or_else(|| format!("part {WEIGHTS} is missing"))?;
+                Engine::Images(Box::new(ImageModel::load(manifest, weights.clone())?))
             }
             Task::Recommendation => {
-                let recommender =
-                    Recommender::load(&parts).map_err(|error| damaged(error.to_string()))?;
+                let recommender = Recommender::load(parts).map_err(|error| error.to_string())?;
                 Engine::Recommender(Box::new(recommender))
             }
         };
-        Ok(Self { name: table.name(), engine })
+        Ok(Self { name, engine })
     }
 
     /// What it is trained to do.

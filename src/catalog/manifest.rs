@@ -82,3 +82,13 @@ pub struct Manifest {
     /// Duration of reading and training.
     pub seconds: f64,
 }
+
+/// The key of the gate's figures among the metrics.
+pub const GATE: &str = "gate";
+
+impl Manifest {
+    /// Whether the version was measured by a gate and did not pass.
+    pub fn gate_failed(&self) -> bool {
+        self.metrics.get(GATE).is_some_and(|gate| gate["passed"] == Value::Bool(false))
+    }
+}

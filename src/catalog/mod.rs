@@ -1,9 +1,12 @@
 //! Model tables and training data: the only code that reads and writes tables.
 
+pub mod audit;
 pub mod data;
+pub mod life;
 pub mod manifest;
 pub mod model_table;
 pub mod name;
 pub mod store;
 pub mod timestamp;
 pub mod version;
+pub mod writer;

@@ -35,6 +35,8 @@ pub enum Privilege {
     Train,
     /// Change which version is in production: `UPDATE`.
     Promote,
+    /// Delete a version: `DELETE`.
+    Retire,
 }
 
 impl Privilege {
@@ -45,6 +47,7 @@ impl Privilege {
             Self::Read => "SELECT",
             Self::Train => "INSERT",
             Self::Promote => "UPDATE",
+            Self::Retire => "DELETE",
         }
     }
 }
@@ -117,6 +120,7 @@ impl ModelTable {
             Privilege::Read => on_table(pg_sys::ACL_SELECT),
             Privilege::Train => on_table(pg_sys::ACL_INSERT),
             Privilege::Promote => on_table(pg_sys::ACL_UPDATE),
+            Privilege::Retire => on_table(pg_sys::ACL_DELETE),
             Privilege::Run => {
                 // SAFETY: a look-up in the system caches.
                 let on_column = unsafe {

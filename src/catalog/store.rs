@@ -1,17 +1,21 @@
-//! Writing a model: its table, and a trained version in it.
+//! Storing a model: its table, and a trained version in it.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use pgrx::pg_sys;
 use pgrx::spi::Spi;
 use sha2::{Digest, Sha256};
-use teller_payload::AlignedBytes;
+use teller_payload::{AlignedBytes, SharedBytes};
 
-use crate::bridge::identity::{PinnedSearchPath, RestrictedIdentity};
-use crate::catalog::manifest::{Manifest, Part};
+use crate::cache::Parts;
+use crate::catalog::audit::{self, Action};
+use crate::catalog::life::{Change, status};
+use crate::catalog::manifest::{GATE, Manifest, Part};
 use crate::catalog::model_table::{ModelTable, Privilege};
 use crate::catalog::name::TableName;
+use crate::catalog::writer::Writer;
 use crate::error::Error;
 
 /// A part is stored in rows of this many bytes; values end at 1 GB, and small ones stream.
@@ -40,19 +44,27 @@ fn create(name: &TableName) -> Result<pg_sys::Oid, Error> {
 /// The numbers and the log of a trained version, ready to be stored.
 pub struct TrainedVersion {
     /// Payloads by part.
-    pub parts: Vec<(&'static str, AlignedBytes)>,
+    pub parts: Vec<(&'static str, Arc<AlignedBytes>)>,
     /// What the steps reported, in order.
     pub log: Vec<serde_json::Value>,
 }
 
 impl TrainedVersion {
+    /// The parts as a model takes them.
+    pub fn shared_parts(&self) -> Parts {
+        let share = |(name, payload): &(&str, Arc<AlignedBytes>)| {
+            ((*name).to_owned(), payload.clone() as SharedBytes)
+        };
+        self.parts.iter().map(share).collect()
+    }
+
     /// Lengths and digests of the parts, and the digest over all.
     pub fn describe(&self) -> (BTreeMap<String, Part>, String) {
         let parts: BTreeMap<String, Part> = self
             .parts
             .iter()
             .map(|(name, payload)| {
-                let sha256 = hex(&Sha256::digest(&**payload));
+                let sha256 = hex(&Sha256::digest(&***payload));
                 ((*name).to_owned(), Part { bytes: payload.len() as u64, sha256 })
             })
             .collect();
@@ -66,82 +78,42 @@ impl TrainedVersion {
 
 /// Stores a version and returns its number and status.
 ///
-/// It goes into production when the caller may promote; the version in production before it is
-/// archived. The rows are written as the table's owner, because the table's triggers, defaults
-/// and index expressions are the owner's and run as whoever writes.
+/// With `promote` it goes into production if the caller may promote; else it is a candidate.
 pub fn store(
     table: &ModelTable,
     version: &TrainedVersion,
     manifest: &Manifest,
+    promote: bool,
 ) -> Result<(i32, &'static str), Error> {
-    let promote = table.permits(Privilege::Promote);
-    let status = if promote { "production" } else { "candidate" };
-    let target = table.name();
-    // SAFETY: the table is open, so it exists. The lock conflicts with itself alone: one trainer
-    // at a time stores, readers and promotions go on.
-    unsafe {
-        pg_sys::LockRelationOid(table.oid(), pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE);
-    }
-    let _owner = RestrictedIdentity::enter(table.owner());
-    let _path = PinnedSearchPath::enter();
-    let number =
-        Spi::get_one::<i32>(&format!("SELECT coalesce(max(version), 0) + 1 FROM ONLY {target}"))?
-            .ok_or_else(|| Error::Internal("no next version".to_owned()))?;
-    let insert = Insert::new(&target, number);
+    let promote = promote && table.permits(Privilege::Promote);
+    let writer = Writer::open(table);
+    let number = writer
+        .get::<i32>("SELECT coalesce(max(version), 0) + 1 FROM ONLY {model}", &[])?
+        .ok_or_else(|| Error::Internal("no next version".to_owned()))?;
     for (part, payload) in &version.parts {
         for (chunk, bytes) in (0..).zip(payload.chunks(CHUNK_BYTES)) {
             pgrx::check_for_interrupts!();
-            insert.row(part, chunk, None, None, Some(bytes))?;
+            writer.insert(number, part, chunk, None, None, Some(bytes))?;
         }
     }
     for (chunk, step) in (1..).zip(&version.log) {
-        insert.row(&LOG.to_string_lossy(), chunk, None, Some(step.clone()), None)?;
-    }
-    if promote {
-        Spi::run(&format!(
-            "UPDATE ONLY {target} SET status = 'archived' WHERE part = '' AND status = 'production'"
-        ))?;
+        writer.insert(number, &LOG.to_string_lossy(), chunk, None, Some(step.clone()), None)?;
     }
     // The manifest comes last: from then on the guard lets nobody add to the version.
     let info =
         serde_json::to_value(manifest).map_err(|error| Error::Internal(error.to_string()))?;
-    insert.row("", 0, Some(status), Some(info), None)?;
-    Ok((number, status))
-}
-
-struct Insert {
-    statement: String,
-    version: i32,
-}
-
-impl Insert {
-    fn new(target: &str, version: i32) -> Self {
-        let statement = format!(
-            "INSERT INTO {target} (version, part, chunk, status, info, payload) \
-             VALUES ($1, $2, $3, $4, $5, $6)"
-        );
-        Self { statement, version }
+    writer.insert(number, "", 0, Some(status::CANDIDATE), Some(info), None)?;
+    let detail = serde_json::json!({"digest": manifest.digest, "rows": manifest.rows});
+    audit::append(table, Action::Train, None, Some(number), Some(detail))?;
+    if manifest.gate_failed() {
+        let figures = manifest.metrics.get(GATE).cloned();
+        audit::append(table, Action::FailedGate, None, Some(number), figures)?;
     }
-
-    fn row(
-        &self,
-        part: &str,
-        chunk: i32,
-        status: Option<&str>,
-        info: Option<serde_json::Value>,
-        payload: Option<&[u8]>,
-    ) -> Result<(), Error> {
-        let arguments = [
-            self.version.into(),
-            part.into(),
-            chunk.into(),
-            status.into(),
-            info.map(pgrx::JsonB).into(),
-            payload.into(),
-        ];
-        Spi::run_with_args(&self.statement, &arguments)?;
-        Ok(())
+    if !promote {
+        return Ok((number, status::CANDIDATE));
     }
+    writer.put_into_production(number, Change::Promote)?;
+    Ok((number, status::PRODUCTION))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use crate::bridge::workers;
-use crate::cache;
+use crate::cache::{self, Model};
 use crate::catalog::manifest::Task;
 use crate::catalog::version::Wanted;
 use crate::error::Error;
@@ -13,13 +13,17 @@ use crate::training::{image_classification, recommendation};
 /// Ranks up to here count for a recommender.
 const K: usize = 10;
 
-/// The metrics of `model` on the rows of `query`.
-pub fn evaluate(
+/// The metrics of a version of `model` on the rows of `query`.
+pub fn evaluate_version(
     model: pg_sys::Oid,
     query: &str,
     wanted: Wanted,
 ) -> Result<Vec<(String, f64)>, Error> {
-    let model = cache::version(model, wanted)?;
+    evaluate(&*cache::version(model, wanted)?, query)
+}
+
+/// The metrics of `model` on the rows of `query`.
+pub fn evaluate(model: &Model, query: &str) -> Result<Vec<(String, f64)>, Error> {
     let limit = settings::max_training_memory();
     match model.task() {
         Task::ImageClassification => {

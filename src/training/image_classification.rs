@@ -1,5 +1,7 @@
 //! Training of image classifiers.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use teller_nn::vision::{Limits, Preprocessing};
 use teller_nn::{Architecture, CnnParams, ImageDatasetBuilder};
@@ -74,7 +76,7 @@ impl Plan {
                 .map_err(|error| Error::Internal(error.to_string()))?,
             metrics: metrics(figures.iter().map(|(name, value)| (&**name, *value))),
             version: TrainedVersion {
-                parts: vec![(WEIGHTS, fitted.payload())],
+                parts: vec![(WEIGHTS, Arc::new(fitted.payload()))],
                 log: progress.into_log(),
             },
         })

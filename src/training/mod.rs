@@ -1,6 +1,7 @@
 //! One training statement, from its arguments to a stored version.
 
 mod evaluation;
+mod gate;
 mod image_classification;
 mod progress;
 mod recommendation;
@@ -12,14 +13,17 @@ use serde_json::{Map, Value};
 use teller_numeric::Options;
 
 use crate::bridge::identity;
-use crate::catalog::manifest::{Manifest, Task};
+use crate::bridge::transaction::refuse_read_only;
+use crate::cache::{self, Model};
+use crate::catalog::manifest::{GATE, Manifest, Task};
 use crate::catalog::model_table::ModelTable;
 use crate::catalog::store::{self, TrainedVersion};
 use crate::catalog::timestamp;
-use crate::catalog::version::parse_manifest;
+use crate::catalog::version::{Wanted, parse_manifest};
 use crate::error::Error;
+use crate::training::gate::Gate;
 
-pub use evaluation::evaluate;
+pub use evaluation::evaluate_version;
 
 /// The arguments of `teller.train`.
 pub struct Request<'a> {
@@ -58,8 +62,20 @@ fn metrics<'a>(figures: impl IntoIterator<Item = (&'a str, f64)>) -> Map<String,
     figures.into_iter().map(|(name, value)| (name.to_owned(), number(value))).collect()
 }
 
+/// The checked options of a training.
+struct Plan {
+    engine: Engine,
+    promotion: Promotion,
+}
+
+/// What becomes of a trained version, for callers who may promote.
+struct Promotion {
+    promote: bool,
+    gate: Option<Gate>,
+}
+
 /// A task's checked options.
-enum Plan {
+enum Engine {
     ImageClassification(Box<image_classification::Plan>),
     Recommendation(recommendation::Plan),
 }
@@ -67,20 +83,26 @@ enum Plan {
 impl Plan {
     fn read(task: Task, options: &Value) -> Result<Self, Error> {
         let mut options = Options::new(task.name(), options)?;
-        let plan = match task {
-            Task::ImageClassification => {
-                Self::ImageClassification(Box::new(image_classification::Plan::read(&mut options)?))
+        let promotion = Promotion {
+            promote: options.boolean("promote", true)?,
+            gate: options.value("gate").map(Gate::read).transpose()?,
+        };
+        let engine = match task {
+            Task::ImageClassification => Engine::ImageClassification(Box::new(
+                image_classification::Plan::read(&mut options)?,
+            )),
+            Task::Recommendation => {
+                Engine::Recommendation(recommendation::Plan::read(&mut options)?)
             }
-            Task::Recommendation => Self::Recommendation(recommendation::Plan::read(&mut options)?),
         };
         options.finish()?;
-        Ok(plan)
+        Ok(Self { engine, promotion })
     }
 
     fn train(&self, data: &str) -> Result<Trained, Error> {
-        match self {
-            Self::ImageClassification(plan) => plan.train(data),
-            Self::Recommendation(plan) => plan.train(data),
+        match &self.engine {
+            Engine::ImageClassification(plan) => plan.train(data),
+            Engine::Recommendation(plan) => plan.train(data),
         }
     }
 }
@@ -89,14 +111,14 @@ impl Plan {
 /// reading the data is refused first.
 pub fn train(request: &Request) -> Result<Outcome, Error> {
     let began = Instant::now();
-    refuse_read_only();
+    refuse_read_only(c"teller.train");
     let task = Task::parse(request.task)?;
     let plan = Plan::read(task, request.options)?;
     let table = store::find_or_create(request.model)?;
     refuse_other_task(&table, task)?;
     let Trained { algorithm, rows, model, metrics, version } = plan.train(request.data)?;
     let (parts, digest) = version.describe();
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         task,
         algorithm: algorithm.to_owned(),
         options: request.options.clone(),
@@ -112,7 +134,8 @@ pub fn train(request: &Request) -> Result<Outcome, Error> {
         trained_at: timestamp::statement_start(),
         seconds: began.elapsed().as_secs_f64(),
     };
-    let (number, status) = store::store(&table, &version, &manifest)?;
+    let promote = plan.promotion.decide(&table, &version, &mut manifest)?;
+    let (number, status) = store::store(&table, &version, &manifest, promote)?;
     Ok(Outcome {
         model: table.oid(),
         version: number,
@@ -121,13 +144,25 @@ pub fn train(request: &Request) -> Result<Outcome, Error> {
     })
 }
 
-/// Raises PostgreSQL's own error (25006) on a standby and in a read-only transaction, before the
-/// work and not after it.
-fn refuse_read_only() {
-    // SAFETY: reads the transaction's state and raises an error; the name is a constant.
-    unsafe {
-        pg_sys::PreventCommandIfReadOnly(c"teller.train".as_ptr());
-        pg_sys::PreventCommandDuringRecovery(c"teller.train".as_ptr());
+impl Promotion {
+    /// Whether the version goes into production, as far as the options and the gate decide; the
+    /// gate's figures go into the manifest.
+    fn decide(
+        &self,
+        table: &ModelTable,
+        version: &TrainedVersion,
+        manifest: &mut Manifest,
+    ) -> Result<bool, Error> {
+        let Some(gate) = &self.gate else { return Ok(self.promote) };
+        let challenger = Model::assemble(table.name(), manifest, &version.shared_parts())
+            .map_err(Error::Internal)?;
+        let champion = match cache::version(table.oid(), Wanted::Production) {
+            Err(Error::NoProduction { .. }) => None,
+            champion => Some(champion?),
+        };
+        let verdict = gate.judge(&challenger, champion.as_deref())?;
+        manifest.metrics.insert(GATE.to_owned(), verdict.to_json());
+        Ok(self.promote && verdict.passed)
     }
 }
 

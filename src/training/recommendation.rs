@@ -1,5 +1,7 @@
 //! Training of recommenders.
 
+use std::sync::Arc;
+
 use teller_numeric::Options;
 use teller_recommend::{AlgorithmParams, Interactions, InteractionsBuilder};
 
@@ -47,7 +49,14 @@ impl Plan {
             rows: data.len() as u64 + data.duplicates(),
             model: serde_json::json!({}),
             metrics: metrics(fitted.metrics.iter().copied()),
-            version: TrainedVersion { parts: fitted.parts(), log: progress.into_log() },
+            version: TrainedVersion {
+                parts: fitted
+                    .parts()
+                    .into_iter()
+                    .map(|(name, part)| (name, Arc::new(part)))
+                    .collect(),
+                log: progress.into_log(),
+            },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The extension's SQL, one subject a module, in one private server.
 #![allow(clippy::unwrap_used, reason = "a failed test says so by panicking")]
 
+mod audit;
 mod cancel;
 mod determinism;
 mod documents;
@@ -13,6 +14,8 @@ mod recommend;
 mod refusals;
 mod registry;
 mod training;
+mod upgrade;
+mod versions;
 
 use postgres::Client;
 use teller_tests::Statements;

@@ -78,7 +78,7 @@ fn rollback_leaves_nothing() {
     client.run("BEGIN; SAVEPOINT before");
     super::train_purchases(&mut client, "shop", "popular");
     client.run("ROLLBACK TO before; COMMIT");
-    assert_eq!(client.column::<i32>("SELECT DISTINCT version FROM shop"), [1]);
+    assert_eq!(client.column::<i32>("SELECT version FROM shop WHERE part = ''"), [1]);
     let item: i64 = client.value("SELECT item_id FROM teller.recommend(1, 1, 'shop')");
     assert_eq!(item, 4);
 }
