@@ -10,7 +10,7 @@ use teller_numeric::{Cancelled, OptionError};
 use crate::bridge::interrupts;
 use crate::catalog::manifest::Task;
 use crate::catalog::model_table::{ModelTable, Privilege};
-use crate::settings::DefaultModel;
+use crate::settings::{self, DefaultModel};
 
 /// Why a call of pg_teller failed.
 #[derive(Debug, thiserror::Error)]
@@ -207,11 +207,17 @@ impl Error {
                     .to_owned(),
             ),
             Self::CacheSize { .. } => Some("A superuser can raise teller.cache_size.".to_owned()),
-            Self::Image(ImageError::TooLarge { .. })
-            | Self::DataRow { source: ImageError::TooLarge { .. }, .. } => Some(
-                "Scale the image down, or let a superuser raise teller.max_image_pixels."
-                    .to_owned(),
-            ),
+            Self::Image(ImageError::TooLarge { limit, .. })
+            | Self::DataRow { source: ImageError::TooLarge { limit, .. }, .. } => {
+                Some(if *limit < settings::max_image_pixels() {
+                    "Convert the image to PNG, JPEG or TIFF: a large WebP cannot be decoded so \
+                     that a cancel stops it at once."
+                        .to_owned()
+                } else {
+                    "Scale the image down, or let a superuser raise teller.max_image_pixels."
+                        .to_owned()
+                })
+            }
             Self::Image(_) => Some(
                 "teller.try_classify_image answers NULL for an image that cannot be read."
                     .to_owned(),

@@ -199,6 +199,22 @@ fn the_limit_is_on_all_pixels() {
     );
 }
 
+/// Its decoder hears no cancellation, so a WebP has a limit of its own.
+#[test]
+fn a_large_webp_is_refused_whatever_the_setting() {
+    let webp = include_bytes!("vision/lossy.webp");
+    let side = |value: u32| (value as u16).to_le_bytes();
+    let preprocessing = Preprocessing::new(4, 4, 1, Fit::Contain, 255).unwrap();
+    let refused = |width: u32, height: u32| {
+        let file = patched(webp, 26, &[side(width), side(height)].concat());
+        let limits = Limits { max_pixels: u64::MAX };
+        preprocessing.raster(&file, &limits, &Uninterrupted, &mut [0; 16])
+    };
+    let (width, height, limit) = (4001, 2500, 10_000_000);
+    assert_eq!(refused(width, height), Err(ImageError::TooLarge { width, height, limit }));
+    assert!(!matches!(refused(4000, 2500), Err(ImageError::TooLarge { .. })));
+}
+
 /// Cancels from the nth check on, and notes the longest time between two checks.
 struct Watching {
     start: Instant,

@@ -151,7 +151,8 @@ impl Preprocessing {
     ///
     /// `control` is asked every few kilobytes read, so a cancellation is heard within milliseconds.
     /// Decoders that read first and compute later answer when that is done: a lossy WebP takes
-    /// some 17 ms a megapixel, a JPEG whose data end long before the picture some 5.
+    /// some 17 ms a megapixel and is refused beyond ten of them, a JPEG whose data end long before
+    /// the picture some 5.
     pub fn raster(
         &self,
         image: &[u8],

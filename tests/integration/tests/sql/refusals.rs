@@ -203,6 +203,19 @@ fn memory_beyond_the_setting_is_refused_before_it_is_taken() {
 }
 
 #[test]
+fn a_model_beyond_the_cache_is_refused() {
+    let mut client = Database::with_demo().connect();
+    client.run("SET teller.cache_size = '100kB'");
+    let error = client.refused(
+        "SELECT teller.classify_image(image) FROM demo.scans LIMIT 1",
+        &SqlState::OUT_OF_MEMORY,
+    );
+    assert!(error.message().contains("teller.cache_size"), "{error}");
+    client.run("RESET teller.cache_size");
+    client.value::<String>("SELECT teller.classify_image(image) FROM demo.scans LIMIT 1");
+}
+
+#[test]
 fn models_must_be_models_of_the_right_task() {
     let mut client = shop();
     super::train_purchases(&mut client, "shop", "als");
