@@ -26,6 +26,19 @@ pub fn cancel_pending() -> bool {
     }
 }
 
+/// Ends this session if the postmaster is gone. A training would go on alone, and the server could
+/// not be started again until its end.
+pub fn notice_end_of_server() {
+    // SAFETY: plain numbers that are set when the session starts, and the flags that SIGTERM's
+    // handler sets, written on the thread that it runs on.
+    unsafe {
+        if pg_sys::IsUnderPostmaster && libc::getppid() != pg_sys::PostmasterPid {
+            (&raw mut pg_sys::ProcDiePending).write_volatile(1);
+            (&raw mut pg_sys::InterruptPending).write_volatile(1);
+        }
+    }
+}
+
 /// Lets PostgreSQL end the statement for the reason that is pending (a cancel, a timeout, the end
 /// of the connection). Returns if interrupts are held off.
 pub fn raise_cancel() {

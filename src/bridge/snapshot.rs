@@ -32,9 +32,13 @@ unsafe extern "C-unwind" fn count_aborts(
 }
 
 /// The contents of a snapshot, the transaction that holds it and the role that looks.
+///
+/// Also the client's statement: privileges are those of today, even in a transaction that keeps
+/// yesterday's snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotKey {
     user: u32,
+    statement: pg_sys::TimestampTz,
     transaction: u32,
     aborted: u64,
     xmin: u32,
@@ -50,11 +54,12 @@ impl SnapshotKey {
     pub fn is_active(&mut self) -> bool {
         // SAFETY: called while a statement runs, so there is an active snapshot, whose arrays have
         // the lengths that it says; MyProc is set in every backend.
-        let (snapshot, user, transaction, running, running_sub) = unsafe {
+        let (snapshot, user, statement, transaction, running, running_sub) = unsafe {
             let snapshot = &*pg_sys::GetActiveSnapshot();
             (
                 snapshot,
                 pg_sys::GetUserId().to_u32(),
+                pg_sys::GetCurrentStatementStartTimestamp(),
                 (*pg_sys::MyProc).lxid,
                 slice(snapshot.xip, snapshot.xcnt as usize),
                 slice(snapshot.subxip, snapshot.subxcnt.max(0) as usize),
@@ -66,6 +71,7 @@ impl SnapshotKey {
             && self.xmin == u32::from(snapshot.xmin)
             && self.transaction == transaction
             && self.user == user
+            && self.statement == statement
             && self.aborted == aborted
             && self.recovery == snapshot.takenDuringRecovery
             && self.running == running
@@ -73,6 +79,7 @@ impl SnapshotKey {
         if !same {
             *self = Self {
                 user,
+                statement,
                 transaction,
                 aborted,
                 xmin: snapshot.xmin.into(),
@@ -82,6 +89,10 @@ impl SnapshotKey {
                 running: running.to_vec(),
                 running_sub: running_sub.to_vec(),
             };
+            // A table that this transaction has locked already is opened again without hearing
+            // of a REVOKE.
+            // SAFETY: called inside a transaction, as the caches require.
+            unsafe { pg_sys::AcceptInvalidationMessages() };
         }
         same
     }

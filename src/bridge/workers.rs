@@ -72,6 +72,7 @@ pub fn run<T: Send>(
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            interrupts::notice_end_of_server();
             if interrupts::cancel_pending() {
                 cancelled.store(true, Ordering::Relaxed);
                 let _ = worker.join();
