@@ -5,8 +5,10 @@
 #   server.sh start DIR    start the server of that folder; its socket is in the folder too
 #   server.sh restart DIR
 #   server.sh stop DIR
+#   server.sh kill DIR     end it as a crash would
 #   server.sh remove DIR   stop it and remove the folder
-#   server.sh guard        new and start; print the folder; remove when standard input closes
+#   server.sh guard [DIR]  new and start; print the folder; remove when standard input closes;
+#                          with DIR it is a standby of that folder's server
 #
 # PostgreSQL refuses to run as root, so root hands the server to the user postgres; anyone else
 # runs it himself. It listens on its socket alone, in a folder that nobody else can enter.
@@ -24,9 +26,13 @@ as_owner() {
     fi
 }
 
-new() {
-    # Short, because the path of a socket holds 107 bytes.
+# Short, because the path of a socket holds 107 bytes.
+new_folder() {
     dir=$(as_owner mktemp -d "/tmp/teller.XXXXXX")
+}
+
+new() {
+    new_folder
     as_owner "$bin/initdb" --no-sync --auth=trust --username=postgres --encoding=UTF8 \
         --locale=C.UTF-8 --pgdata="$dir/data" >/dev/null
     as_owner tee -a "$dir/data/postgresql.conf" >/dev/null <<CONF
@@ -36,6 +42,15 @@ unix_socket_permissions = 0700
 fsync = off
 full_page_writes = off
 synchronous_commit = off
+CONF
+}
+
+new_standby() {
+    new_folder
+    as_owner "$bin/pg_basebackup" --host="$1" --username=postgres --pgdata="$dir/data" \
+        --checkpoint=fast --no-sync --write-recovery-conf
+    as_owner tee -a "$dir/data/postgresql.conf" >/dev/null <<CONF
+unix_socket_directories = '$dir'
 CONF
 }
 
@@ -68,7 +83,11 @@ guard() {
     trap '' INT TERM HUP
     dir=
     trap '[[ -z $dir ]] || remove >/dev/null 2>&1' EXIT
-    new
+    if [[ -n ${1:-} ]]; then
+        new_standby "$1"
+    else
+        new
+    fi
     start
     echo "$dir"
     cat >/dev/null
@@ -82,7 +101,7 @@ new)
     trap - EXIT
     echo "$dir"
     ;;
-guard) guard ;;
+guard) guard "${2:-}" ;;
 start | stop | remove)
     dir=${2:?folder of the server}
     "$verb"
@@ -90,6 +109,10 @@ start | stop | remove)
 restart)
     dir=${2:?folder of the server}
     pg_ctl --mode=fast restart
+    ;;
+kill)
+    dir=${2:?folder of the server}
+    kill -KILL "$(head -n 1 "$dir/data/postmaster.pid")"
     ;;
 *)
     echo "server.sh: unknown verb $verb" >&2

@@ -90,14 +90,18 @@ impl<'s> Database<'s> {
         format!("{}_{role}", self.name)
     }
 
-    fn load_demo(&self) {
-        let pg_config =
-            std::env::var("PG_CONFIG").unwrap_or("/usr/lib/postgresql/15/bin/pg_config".to_owned());
-        let psql = std::path::Path::new(&pg_config).with_file_name("psql");
+    /// The database's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes the demo's tables, as [`Database::with_demo`] does.
+    pub fn load_demo(&self) {
         // By psql, since the files load data that lies beside them.
-        let status = std::process::Command::new(psql)
-            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres"])
-            .args(["-h", self.server.folder(), "-d", &self.name])
+        let status = self
+            .server
+            .program("psql")
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &self.name])
             .args(["-f", "demo/digits.sql", "-f", "demo/bank.sql"])
             .current_dir(repository())
             .stdout(std::process::Stdio::null())

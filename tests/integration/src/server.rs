@@ -1,6 +1,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use postgres::{Client, Config, NoTls};
 
@@ -20,8 +21,20 @@ pub struct Server {
 impl Server {
     /// A server of the caller's own, for tests that restart it or fill it.
     pub fn start() -> Self {
+        let server = Self::guarded(&[]);
+        server.prepare_templates();
+        server
+    }
+
+    /// A streaming standby of `primary`.
+    pub fn standby_of(primary: &Self) -> Self {
+        Self::guarded(&[&primary.folder])
+    }
+
+    fn guarded(arguments: &[&str]) -> Self {
         let mut guard = script()
             .arg("guard")
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -32,9 +45,7 @@ impl Server {
         BufReader::new(output).read_line(&mut folder).expect("the guard's output is text");
         let folder = folder.trim_end().to_owned();
         assert!(!folder.is_empty(), "the private server did not start");
-        let server = Self { folder, input, guard };
-        server.prepare_templates();
-        server
+        Self { folder, input, guard }
     }
 
     /// The server that all tests of one binary share, each in a database of its own.
@@ -47,6 +58,37 @@ impl Server {
     pub fn restart(&self) {
         let status = script().arg("restart").arg(&self.folder).status();
         assert!(status.expect("scripts/server.sh runs").success(), "the server did not restart");
+    }
+
+    /// Ends the postmaster as a crash would, with SIGKILL.
+    pub fn kill(&self) {
+        let status = script().arg("kill").arg(&self.folder).status();
+        assert!(status.expect("scripts/server.sh runs").success(), "the server was not killed");
+    }
+
+    /// Starts the server after [`Server::kill`]; while processes of the old one are still there
+    /// PostgreSQL refuses to, so this tries for ten seconds.
+    pub fn recover(&self) {
+        let start = Instant::now();
+        loop {
+            let output = script().arg("start").arg(&self.folder).output();
+            let output = output.expect("scripts/server.sh runs");
+            if output.status.success() {
+                return;
+            }
+            let log = String::from_utf8_lossy(&output.stderr);
+            assert!(start.elapsed() < Duration::from_secs(10), "it does not start again:\n{log}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// A program of PostgreSQL's, such as `pg_dump`, for the superuser of this server.
+    pub fn program(&self, name: &str) -> Command {
+        let pg_config =
+            std::env::var("PG_CONFIG").unwrap_or("/usr/lib/postgresql/15/bin/pg_config".to_owned());
+        let mut command = Command::new(std::path::Path::new(&pg_config).with_file_name(name));
+        command.env("PGHOST", &self.folder).env("PGUSER", "postgres");
+        command
     }
 
     /// A session of `role` in `database`.
@@ -64,7 +106,7 @@ impl Server {
     }
 
     /// Where its socket and its data lie.
-    pub(crate) fn folder(&self) -> &str {
+    pub fn folder(&self) -> &str {
         &self.folder
     }
 
