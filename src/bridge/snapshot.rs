@@ -89,10 +89,6 @@ impl SnapshotKey {
                 running: running.to_vec(),
                 running_sub: running_sub.to_vec(),
             };
-            // A table that this transaction has locked already is opened again without hearing
-            // of a REVOKE.
-            // SAFETY: called inside a transaction, as the caches require.
-            unsafe { pg_sys::AcceptInvalidationMessages() };
         }
         same
     }

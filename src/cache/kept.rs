@@ -16,6 +16,8 @@ struct Key {
     table: pg_sys::Oid,
     version: i32,
     row: RowIdentity,
+    /// After a TRUNCATE another row may stand in the same place, of the same transaction.
+    storage: [u32; 2],
 }
 
 thread_local! {
@@ -25,7 +27,12 @@ thread_local! {
 
 /// The version's model: kept, or loaded from its table and kept from now on.
 pub fn get_or_load(table: &ModelTable, version: &Version) -> Result<Rc<Model>, Error> {
-    let key = Key { table: table.oid(), version: version.number, row: version.row };
+    let key = Key {
+        table: table.oid(),
+        version: version.number,
+        row: version.row,
+        storage: table.storage(),
+    };
     let kept = KEPT.with_borrow_mut(|kept| {
         let index = kept.iter().position(|(other, _)| *other == key)?;
         kept[index..].rotate_left(1);

@@ -71,9 +71,14 @@ impl ModelTable {
 
     /// As [`ModelTable::open`], for callers that check privileges themselves.
     pub fn open_unchecked(oid: pg_sys::Oid) -> Result<Self, Error> {
-        // SAFETY: returns NULL for a table that is gone; the relation is closed by drop.
-        let relation =
-            unsafe { pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        // SAFETY: called inside a transaction, as the caches require. The opening returns NULL for
+        // a table that is gone; the relation is closed by drop.
+        let relation = unsafe {
+            // A table that this transaction has locked already is opened again without hearing of
+            // a REVOKE.
+            pg_sys::AcceptInvalidationMessages();
+            pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE)
+        };
         if relation.is_null() {
             return Err(Error::UnknownModel { name: oid.to_u32().to_string() });
         }
@@ -93,6 +98,13 @@ impl ModelTable {
     /// The table's number.
     pub fn oid(&self) -> pg_sys::Oid {
         self.oid
+    }
+
+    /// The numbers of the tablespace and the file that hold the rows; a rewrite changes them.
+    pub fn storage(&self) -> [u32; 2] {
+        // SAFETY: rd_node is valid while the relation is open.
+        let node = unsafe { (*self.relation).rd_node };
+        [node.spcNode.to_u32(), node.relNode.to_u32()]
     }
 
     /// The table's name with its schema, for messages.

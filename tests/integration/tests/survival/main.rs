@@ -39,12 +39,12 @@ fn training(model: &str, algorithm: &str) -> String {
     )
 }
 
-/// A training of `model` that does not end by itself.
+/// A training of `model` that takes minutes.
 fn endless(model: &str) -> String {
     format!(
         r#"SELECT teller.train('{model}', 'recommendation',
-               'SELECT u AS user_id, (u * 7 + i) % 500 AS item_id
-                FROM generate_series(1, 2500) u, generate_series(1, 20) i',
+               'SELECT u AS user_id, (u * 7 + i) % 5000 AS item_id
+                FROM generate_series(1, 20000) u, generate_series(1, 30) i',
                '{{"iterations": 1000}}')"#
     )
 }
