@@ -14,6 +14,7 @@ static THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_IMAGE_PIXELS: GucSetting<i32> = GucSetting::<i32>::new(50_000_000);
 static MAX_TRAINING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(2 * 1024 * 1024);
 static CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(256 * 1024);
+static SHARED_CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(4 * 1024 * 1024);
 
 /// Registers all settings; called once, when the library is loaded.
 pub fn init() {
@@ -73,6 +74,16 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::UNIT_KB,
     );
+    GucRegistry::define_int_guc(
+        c"teller.shared_cache_size",
+        c"The most disk space of the files in which all connections share the models they serve.",
+        c"Files used least recently leave first. 0 shares nothing.",
+        &SHARED_CACHE_SIZE,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_KB,
+    );
     // SAFETY: called once on the backend's thread with a constant string.
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"teller".as_ptr()) };
 }
@@ -126,4 +137,9 @@ pub fn max_training_memory() -> u64 {
 /// `teller.cache_size` in bytes.
 pub fn cache_size() -> u64 {
     CACHE_SIZE.get() as u64 * KB
+}
+
+/// `teller.shared_cache_size` in bytes; 0 shares nothing.
+pub fn shared_cache_size() -> u64 {
+    SHARED_CACHE_SIZE.get() as u64 * KB
 }

@@ -1,4 +1,4 @@
-//! Messages to the client in the middle of work.
+//! Messages in the middle of work.
 
 use pgrx::pg_sys;
 
@@ -10,6 +10,12 @@ use pgrx::pg_sys;
 pub fn info(text: &str) {
     let _held = HeldInterrupts::new();
     pgrx::info!("{text}");
+}
+
+/// Writes a line to the server's log, for those who look for it (DEBUG1).
+pub fn debug(text: &str) {
+    let _held = HeldInterrupts::new();
+    pgrx::debug1!("{text}");
 }
 
 /// While it lives, interrupts stay pending (`HOLD_INTERRUPTS`).

@@ -117,6 +117,38 @@ impl Drop for FreshSnapshot {
     }
 }
 
+/// When the running statement began, in microseconds; only differences mean anything.
+pub fn statement_start() -> i64 {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}
+
+/// While it lives, reads see what has been committed by now, whatever the transaction sees.
+pub struct LatestSnapshot(());
+
+impl LatestSnapshot {
+    /// Makes it the active snapshot; parallel plans cannot have one.
+    pub fn enter() -> Option<Self> {
+        // SAFETY: called inside a transaction; popped by drop, or by the abort after an error.
+        unsafe {
+            if pg_sys::IsInParallelMode() {
+                return None;
+            }
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+        }
+        Some(Self(()))
+    }
+}
+
+impl Drop for LatestSnapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pops what `enter` pushed.
+            unsafe { pg_sys::PopActiveSnapshot() };
+        }
+    }
+}
+
 /// # Safety
 /// `start` points to `len` transaction ids, or `len` is 0.
 unsafe fn slice<'a>(

@@ -7,6 +7,7 @@
 mod kept;
 mod lookup;
 mod model;
+mod shared;
 
 pub use lookup::{readable, served, version};
 pub use model::{ImageModelInfo, Model, Parts, WEIGHTS};

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use teller_nn::vision::{Limits, Preprocessing};
@@ -10,9 +11,10 @@ use teller_payload::SharedBytes;
 use teller_recommend::Recommender;
 
 use crate::bridge::interrupts::StatementControl;
+use crate::cache::shared::{self, SharedFile, State};
 use crate::catalog::manifest::{Manifest, Task};
 use crate::catalog::model_table::ModelTable;
-use crate::catalog::version::{Version, read_parts};
+use crate::catalog::version::Version;
 use crate::error::Error;
 use crate::settings;
 
@@ -27,6 +29,10 @@ pub struct Model {
     /// The model's name when it was loaded, for messages.
     pub name: String,
     engine: Engine,
+    /// Bytes of the parts.
+    numbers: usize,
+    /// The file that holds the parts; without one they are this backend's own.
+    file: Option<Arc<SharedFile>>,
 }
 
 enum Engine {
@@ -38,9 +44,10 @@ impl Model {
     /// Reads a version's numbers and checks them.
     pub fn load(table: &ModelTable, version: &Version) -> Result<Self, Error> {
         let manifest = version.manifest(table)?;
-        let parts = read_parts(table, version.number, &manifest)?;
-        Self::assemble(table.name(), &manifest, &parts)
-            .map_err(|what| Error::damaged(table, Some(version.number), what))
+        let numbers = shared::numbers(table, version, &manifest)?;
+        let model = Self::assemble(table.name(), &manifest, &numbers.parts)
+            .map_err(|what| Error::damaged(table, Some(version.number), what))?;
+        Ok(Self { file: numbers.file, ..model })
     }
 
     /// A model of these parts, or what is wrong with them.
@@ -56,7 +63,8 @@ impl Model {
                 Engine::Recommender(Box::new(recommender))
             }
         };
-        Ok(Self { name, engine })
+        let numbers = parts.values().map(|part| (**part).as_ref().len()).sum();
+        Ok(Self { name, engine, numbers, file: None })
     }
 
     /// What it is trained to do.
@@ -87,12 +95,21 @@ impl Model {
         }
     }
 
-    /// Bytes that it holds.
+    /// Bytes that this backend holds of its own; what all backends share is not counted.
     pub fn memory(&self) -> usize {
-        match &self.engine {
+        let all = match &self.engine {
             Engine::Images(model) => model.classifier.memory(),
-            Engine::Recommender(model) => model.memory(),
+            Engine::Recommender(model) => model.memory() + self.numbers,
+        };
+        match self.file {
+            Some(_) => all.saturating_sub(self.numbers),
+            None => all,
         }
+    }
+
+    /// What became of the file that it is read from; a model in memory stays the same.
+    pub fn file_state(&self) -> State {
+        self.file.as_ref().map_or(State::Same, |file| file.state())
     }
 }
 

@@ -107,6 +107,15 @@ impl ModelTable {
         [node.spcNode.to_u32(), node.relNode.to_u32()]
     }
 
+    /// Whether every statement that runs by now sees what the transaction that wrote `row` did.
+    pub fn seen_by_all(&self, row: RowIdentity) -> bool {
+        // SAFETY: the relation is open; the comparison only computes.
+        unsafe {
+            let horizon = pg_sys::GetOldestNonRemovableTransactionId(self.relation);
+            pg_sys::TransactionIdPrecedes(row.xmin.into(), horizon)
+        }
+    }
+
     /// The table's name with its schema, for messages.
     pub fn name(&self) -> String {
         table_name(self.oid)
@@ -437,6 +446,19 @@ pub struct RowIdentity {
     xmin: u32,
     block: u32,
     offset: u16,
+}
+
+impl RowIdentity {
+    /// The transaction, the block and the place in the block.
+    pub fn numbers(self) -> [u32; 3] {
+        [self.xmin, self.block, self.offset.into()]
+    }
+
+    /// Whether the running transaction wrote the row, and so may yet undo it.
+    pub fn is_ours(self) -> bool {
+        // SAFETY: a look-up in the backend's own memory; it knows a parallel worker's leader too.
+        unsafe { pg_sys::TransactionIdIsCurrentTransactionId(self.xmin.into()) }
+    }
 }
 
 /// All tables of type `teller.model` in this database.

@@ -1,6 +1,5 @@
 //! One version of a model, read from its table: manifest, numbers, log.
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::Arc;
 
@@ -66,48 +65,77 @@ pub fn parse_manifest(
     })
 }
 
-/// Reads all parts that the manifest names.
-pub fn read_parts(
-    table: &ModelTable,
-    version: i32,
-    manifest: &Manifest,
-) -> Result<BTreeMap<String, SharedBytes>, Error> {
-    manifest.parts.keys().map(|part| Ok((part.clone(), read_part(table, version, part)?))).collect()
+/// The rows that hold one part of a version.
+pub struct StoredPart {
+    /// The part's name.
+    pub name: String,
+    /// Place and length of its chunks, in order; at least one.
+    pub chunks: Vec<(RowIdentity, usize)>,
+    c_name: CString,
 }
 
-/// Glues the chunks of one part together.
-pub fn read_part(table: &ModelTable, version: i32, part: &str) -> Result<SharedBytes, Error> {
-    let damaged = |what: &str| Error::damaged(table, Some(version), format!("part {part} {what}"));
-    let c_part = CString::new(part).map_err(|_| damaged("has no valid name"))?;
-    // The lengths are read first, from what is stored and not from what the manifest claims.
-    let chunks = table.part(version, &c_part, |row| Ok((row.chunk(), row.payload_len())))?;
-    let mut total = 0usize;
-    for (expected, (chunk, len)) in (0..).zip(&chunks) {
-        match len {
-            Some(len) if *chunk == Some(expected) => total = total.saturating_add(*len),
-            _ => return Err(damaged("lacks a chunk")),
+impl StoredPart {
+    /// Finds the rows of a part without reading their bytes.
+    pub fn find(table: &ModelTable, version: i32, name: &str) -> Result<Self, Error> {
+        let damaged = |what| damaged_part(table, version, name, what);
+        let c_name = CString::new(name).map_err(|_| damaged("has no valid name"))?;
+        // The lengths are those of what is stored, not what the manifest claims.
+        let rows = table
+            .part(version, &c_name, |row| Ok((row.chunk(), row.identity(), row.payload_len())))?;
+        if rows.is_empty() {
+            return Err(damaged("is missing"));
         }
+        let chunks = (0..).zip(rows).map(|(expected, (chunk, row, len))| match len {
+            Some(len) if chunk == Some(expected) => Ok((row, len)),
+            _ => Err(damaged("lacks a chunk")),
+        });
+        Ok(Self { name: name.to_owned(), chunks: chunks.collect::<Result<_, _>>()?, c_name })
     }
-    if chunks.is_empty() {
-        return Err(damaged("is missing"));
+
+    /// Bytes of the part.
+    pub fn len(&self) -> usize {
+        self.chunks.iter().fold(0, |sum, (_, len)| sum.saturating_add(*len))
     }
-    let mut bytes = AlignedBytes::try_zeroed(total).ok_or(Error::OutOfMemory {
-        what: format!("part {part} of {}", table.name()),
-        bytes: total as u64,
-    })?;
-    let mut filled = 0;
-    table.part(version, &c_part, |row| {
-        if interrupts::cancel_pending() {
-            return Err(Error::Cancelled);
-        }
-        row.with_payload(|chunk| {
-            let target = bytes.get_mut(filled..filled + chunk.len())?;
+
+    /// Calls `put` with the bytes of one chunk after the other.
+    pub fn read(
+        &self,
+        table: &ModelTable,
+        version: i32,
+        mut put: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let changed = || damaged_part(table, version, &self.name, "changed while it was read");
+        let mut expected = self.chunks.iter();
+        table.part(version, &self.c_name, |row| {
+            if interrupts::cancel_pending() {
+                return Err(Error::Cancelled);
+            }
+            let &(_, len) = expected.next().ok_or_else(changed)?;
+            let read = |bytes: &[u8]| (bytes.len() == len).then(|| put(bytes));
+            row.with_payload(read).flatten().ok_or_else(changed)?
+        })?;
+        if expected.next().is_some() { Err(changed()) } else { Ok(()) }
+    }
+
+    /// The part in memory of this backend's own.
+    pub fn bytes(&self, table: &ModelTable, version: i32) -> Result<SharedBytes, Error> {
+        let total = self.len();
+        let mut bytes = AlignedBytes::try_zeroed(total).ok_or(Error::OutOfMemory {
+            what: format!("part {} of {}", self.name, table.name()),
+            bytes: total as u64,
+        })?;
+        let mut rest = &mut *bytes;
+        self.read(table, version, |chunk| {
+            // `read` has checked that the chunks are as long as `find` saw them.
+            let (target, left) = std::mem::take(&mut rest).split_at_mut(chunk.len());
             target.copy_from_slice(chunk);
-            filled += chunk.len();
-            Some(())
-        })
-        .flatten()
-        .ok_or_else(|| damaged("changed while it was read"))
-    })?;
-    Ok(Arc::new(bytes))
+            rest = left;
+            Ok(())
+        })?;
+        Ok(Arc::new(bytes))
+    }
+}
+
+fn damaged_part(table: &ModelTable, version: i32, part: &str, what: &str) -> Error {
+    Error::damaged(table, Some(version), format!("part {part} {what}"))
 }

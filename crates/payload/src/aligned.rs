@@ -2,8 +2,19 @@ use std::sync::Arc;
 
 use crate::ALIGNMENT;
 
+/// Where a payload's bytes lie.
+pub trait Bytes: AsRef<[u8]> + Send + Sync {
+    /// Whether whoever provides these bytes has compared their checksum already, so that
+    /// [`crate::Payload::parse`] need not read them all. Everything else is checked regardless.
+    fn checksum_known(&self) -> bool {
+        false
+    }
+}
+
+impl Bytes for AlignedBytes {}
+
 /// Bytes of a payload, shared by its readers: owned memory or a mapped file.
-pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+pub type SharedBytes = Arc<dyn Bytes>;
 
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]

@@ -16,7 +16,7 @@ mod element;
 mod reader;
 mod writer;
 
-pub use aligned::{AlignedBytes, SharedBytes};
+pub use aligned::{AlignedBytes, Bytes, SharedBytes};
 pub use element::Element;
 use element::Kind;
 pub use reader::{Array, Payload};

@@ -31,9 +31,10 @@ impl<T> Clone for Array<T> {
 impl<T> Copy for Array<T> {}
 
 impl Payload {
-    /// Checks `bytes` from the first to the last.
+    /// Checks `bytes` from the first to the last, or all but the checksum where it is
+    /// [known](crate::Bytes::checksum_known).
     pub fn parse(bytes: SharedBytes) -> Result<Self, PayloadError> {
-        let entries = read_directory((*bytes).as_ref())?;
+        let entries = read_directory((*bytes).as_ref(), bytes.checksum_known())?;
         Ok(Self { bytes, entries })
     }
 
@@ -97,7 +98,7 @@ impl std::fmt::Debug for Payload {
     }
 }
 
-fn read_directory(bytes: &[u8]) -> Result<Vec<Entry>, PayloadError> {
+fn read_directory(bytes: &[u8], checksum_known: bool) -> Result<Vec<Entry>, PayloadError> {
     let Some((header, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return Err(PayloadError::Length { got: bytes.len(), expected: HEADER_BYTES as u64 });
     };
@@ -115,7 +116,7 @@ fn read_directory(bytes: &[u8]) -> Result<Vec<Entry>, PayloadError> {
     if !(bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
         return Err(PayloadError::Directory("the payload is not aligned in memory"));
     }
-    if xxh3_64(&bytes[HEADER_BYTES..]) != le_u64(header, 24) {
+    if !checksum_known && xxh3_64(&bytes[HEADER_BYTES..]) != le_u64(header, 24) {
         return Err(PayloadError::Checksum);
     }
     let directory = bytes
@@ -162,7 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AlignedBytes, PayloadWriter};
+    use crate::{AlignedBytes, Bytes, PayloadWriter};
 
     fn sample(factors: &[f32], ids: &[i64], blob: &[u8]) -> AlignedBytes {
         let mut writer = PayloadWriter::new();
@@ -228,6 +229,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    struct Known(AlignedBytes);
+
+    impl AsRef<[u8]> for Known {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Bytes for Known {
+        fn checksum_known(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_known_checksum_is_not_computed_but_the_rest_is_checked() {
+        let parse_known = |bytes: &[u8]| Payload::parse(Arc::new(Known(AlignedBytes::from(bytes))));
+        let mut bytes = sample(&[1.0, 2.0], &[3], b"four");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        assert_eq!(parse(&bytes).unwrap_err(), PayloadError::Checksum);
+        assert!(parse_known(&bytes).is_ok());
+        assert!(matches!(parse_known(&bytes[..last]), Err(PayloadError::Length { .. })));
+        bytes[HEADER_BYTES] = 200;
+        assert!(matches!(parse_known(&bytes), Err(PayloadError::Directory(_))));
+        bytes[0] ^= 1;
+        assert_eq!(parse_known(&bytes).unwrap_err(), PayloadError::Magic);
     }
 
     #[test]
