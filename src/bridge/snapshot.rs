@@ -94,42 +94,21 @@ impl SnapshotKey {
     }
 }
 
-/// While it lives, reads see what has been committed by now, not when the statement began: for
-/// decisions made after waiting for a lock. In a repeatable read transaction they see its snapshot
-/// still, and a conflicting write fails.
-pub struct FreshSnapshot(());
+/// While it lives, reads see what has been committed by now, not when the statement began.
+pub struct PushedSnapshot(());
 
-impl FreshSnapshot {
-    /// Makes it the active snapshot.
-    pub fn enter() -> Self {
+impl PushedSnapshot {
+    /// For decisions made after waiting for a lock. In a repeatable read transaction reads see its
+    /// snapshot still, and a conflicting write fails.
+    pub fn of_transaction() -> Self {
         // SAFETY: called inside a transaction; popped by drop, or by the abort after an error.
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
         Self(())
     }
-}
 
-impl Drop for FreshSnapshot {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: pops what `enter` pushed: SPI pops its own before it returns.
-            unsafe { pg_sys::PopActiveSnapshot() };
-        }
-    }
-}
-
-/// When the running statement began, in microseconds; only differences mean anything.
-pub fn statement_start() -> i64 {
-    // SAFETY: reads a variable of the backend.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
-}
-
-/// While it lives, reads see what has been committed by now, whatever the transaction sees.
-pub struct LatestSnapshot(());
-
-impl LatestSnapshot {
-    /// Makes it the active snapshot; parallel plans cannot have one.
-    pub fn enter() -> Option<Self> {
-        // SAFETY: called inside a transaction; popped by drop, or by the abort after an error.
+    /// Whatever the transaction sees; parallel plans cannot have one.
+    pub fn latest() -> Option<Self> {
+        // SAFETY: as above.
         unsafe {
             if pg_sys::IsInParallelMode() {
                 return None;
@@ -140,13 +119,19 @@ impl LatestSnapshot {
     }
 }
 
-impl Drop for LatestSnapshot {
+impl Drop for PushedSnapshot {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: pops what `enter` pushed.
+            // SAFETY: pops what was pushed: SPI pops its own before it returns.
             unsafe { pg_sys::PopActiveSnapshot() };
         }
     }
+}
+
+/// When the running statement began, in microseconds; only differences mean anything.
+pub fn statement_start() -> i64 {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
 }
 
 /// # Safety

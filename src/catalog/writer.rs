@@ -6,7 +6,7 @@ use pgrx::{FromDatum, IntoDatum, JsonB, pg_sys};
 use serde_json::Value;
 
 use crate::bridge::identity::{PinnedSearchPath, RestrictedIdentity};
-use crate::bridge::snapshot::FreshSnapshot;
+use crate::bridge::snapshot::PushedSnapshot;
 use crate::catalog::model_table::ModelTable;
 use crate::error::Error;
 
@@ -19,7 +19,7 @@ pub struct Writer<'t> {
     pub table: &'t ModelTable,
     target: String,
     // Dropped in this order.
-    _snapshot: FreshSnapshot,
+    _snapshot: PushedSnapshot,
     _path: PinnedSearchPath,
     _owner: RestrictedIdentity,
 }
@@ -40,7 +40,7 @@ impl<'t> Writer<'t> {
         Self {
             table,
             target: table.name(),
-            _snapshot: FreshSnapshot::enter(),
+            _snapshot: PushedSnapshot::of_transaction(),
             _path: path,
             _owner: owner,
         }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use pgrx::pg_sys;
 
-use crate::bridge::snapshot::{self, LatestSnapshot};
+use crate::bridge::snapshot::{self, PushedSnapshot};
 use crate::cache::shared::draft;
 use crate::cache::shared::identity::{FOLDER, Identity, Kind, Name};
 use crate::catalog::model_table::{ModelTable, RowIdentity};
@@ -103,7 +103,7 @@ fn exists(cache: pg_sys::SysCacheIdentifier::Type, oid: u32) -> bool {
 
 /// Whether no statement that runs by now finds `version` in production.
 fn is_superseded(table: &ModelTable, version: i32) -> bool {
-    let Some(_latest) = LatestSnapshot::enter() else { return false };
+    let Some(_latest) = PushedSnapshot::latest() else { return false };
     let read: Result<Option<(Option<String>, RowIdentity)>, _> =
         table.manifest(version, |row| Ok((row.status(), row.identity())));
     match read {
