@@ -94,6 +94,8 @@ pub enum Error {
     K(i32),
     #[error("model {model}{} is damaged: {what}", version_text(*.version))]
     Damaged { model: String, version: Option<i32>, what: String },
+    #[error("a file of shared numbers was cut off or could not be read while a call used it")]
+    FileLost,
     #[error("model {model} needs {needed} in memory, teller.cache_size is {limit}",
             needed = size(*needed), limit = size(*limit))]
     CacheSize { model: String, needed: u64, limit: u64 },
@@ -149,7 +151,7 @@ impl Error {
                 Code::ERRCODE_OUT_OF_MEMORY
             }
             Self::Threads(_) => Code::ERRCODE_INSUFFICIENT_RESOURCES,
-            Self::Damaged { .. } => Code::ERRCODE_DATA_CORRUPTED,
+            Self::Damaged { .. } | Self::FileLost => Code::ERRCODE_DATA_CORRUPTED,
             Self::Internal(_) => Code::ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -225,6 +227,11 @@ impl Error {
             Self::Damaged { .. } => {
                 Some("Restore the model's table from a backup, or train a new version.".to_owned())
             }
+            Self::FileLost => Some(
+                "Run the transaction again: the file is built anew from the model's table. Look for \
+                 what writes into pg_teller in the data directory, and for errors of its disk."
+                    .to_owned(),
+            ),
             Self::Diverged(_) => Some("Try a smaller learning_rate.".to_owned()),
             _ => None,
         }

@@ -9,6 +9,7 @@ use pgrx::pg_sys;
 use crate::bridge::snapshot::SnapshotKey;
 use crate::cache::kept;
 use crate::cache::model::Model;
+use crate::cache::shared;
 use crate::catalog::model_table::{ModelTable, Privilege};
 use crate::catalog::name::TableName;
 use crate::catalog::version::{Version, Wanted};
@@ -48,6 +49,7 @@ pub fn served(model: Option<pg_sys::Oid>, default: DefaultModel) -> Result<Rc<Mo
 
 /// The version of `table` in production.
 pub fn production(table: pg_sys::Oid) -> Result<Rc<Model>, Error> {
+    shared::refuse_lost()?;
     let known = STATEMENT.with_borrow_mut(|statement| {
         forget_other_snapshots(statement);
         statement.models.iter().find(|(oid, _)| *oid == table).map(|(_, model)| model.clone())
@@ -74,6 +76,7 @@ pub fn readable(table: pg_sys::Oid) -> Result<Rc<Model>, Error> {
 }
 
 fn load(table: pg_sys::Oid, privilege: Privilege, wanted: Wanted) -> Result<Rc<Model>, Error> {
+    shared::refuse_lost()?;
     let opened = ModelTable::open(table, privilege)?;
     let version = Version::find(&opened, wanted)?;
     kept::get_or_load(&opened, &version)

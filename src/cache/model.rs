@@ -45,8 +45,10 @@ impl Model {
     pub fn load(table: &ModelTable, version: &Version) -> Result<Self, Error> {
         let manifest = version.manifest(table)?;
         let numbers = shared::numbers(table, version, &manifest)?;
-        let model = Self::assemble(table.name(), &manifest, &numbers.parts)
-            .map_err(|what| Error::damaged(table, Some(version.number), what))?;
+        let model = Self::assemble(table.name(), &manifest, &numbers.parts);
+        // What then looks like damage in the table is none.
+        shared::refuse_lost()?;
+        let model = model.map_err(|what| Error::damaged(table, Some(version.number), what))?;
         Ok(Self { file: numbers.file, ..model })
     }
 

@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use teller_payload::ALIGNMENT;
 
 use crate::cache::shared::Failure;
+use crate::cache::shared::file::is_foreign;
 use crate::cache::shared::identity::{FOLDER, HEADER_BYTES, Identity, Kind};
 use crate::catalog::model_table::ModelTable;
 use crate::catalog::version::StoredPart;
@@ -112,6 +113,9 @@ fn lock(file: &File, path: &Path) -> io::Result<bool> {
 /// Removes a draft that nobody writes.
 pub(super) fn remove_leftover(path: &Path) -> io::Result<()> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
-    if lock(&file, path)? { fs::remove_file(path) } else { Ok(()) }
+    match OpenOptions::new().write(true).custom_flags(flags).open(path) {
+        Ok(file) if !lock(&file, path)? => Ok(()),
+        Err(error) if !is_foreign(&error) => Err(error),
+        _ => fs::remove_file(path),
+    }
 }

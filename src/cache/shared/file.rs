@@ -5,14 +5,16 @@
 //! all its parts. A marker remembers that they matched, together with the file's inode, length and
 //! dates: whoever writes into the file changes its dates, and it is checked in full again.
 //!
-//! A file is never written after its name was given to it, so a mapping cannot lose its pages.
-//! What this does not guard against: a process of the server's own user that truncates a mapped
-//! file in the middle of a call, and a disk that fails under a page not yet read.
+//! A file is never written after its name was given to it, so a mapping does not lose its pages,
+//! unless a process of the server's own user shortens it or its disk fails: see [`super::fault`].
+//! What this does not guard against: such a process that writes into a mapped file in the middle of
+//! a call; the next statement notices.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -21,11 +23,15 @@ use pgrx::pg_sys;
 use teller_payload::{Bytes, Payload, SharedBytes};
 
 use crate::bridge::messages;
+use crate::cache::shared::fault::Guard;
 use crate::cache::shared::identity::{HEADER_BYTES, Identity, Kind, Name};
 
 /// A complete, checked file of a version's numbers in this backend's address space.
 pub struct SharedFile {
+    // Before the mapping: fields are dropped in this order.
+    guard: Guard,
     map: Mmap,
+    file: OpenFile,
     name: Name,
     parts: Vec<Range<usize>>,
     stamp: Stamp,
@@ -38,7 +44,7 @@ pub enum State {
     Same,
     /// It was removed or replaced: the mapping holds on to the numbers, and to their memory.
     Gone,
-    /// Somebody wrote into it.
+    /// Somebody wrote into it, or it could not be read.
     Altered,
 }
 
@@ -49,54 +55,48 @@ impl SharedFile {
         // Whatever lies there must not make us wait.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+            Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
+            Err(error) if is_foreign(&error) => None,
+            Err(error) => return Err(error),
         };
-        match Self::map(identity, &file)? {
-            Some(mapped) => Ok(Some(mapped)),
-            None => {
-                messages::debug(&format!("pg_teller removes {}: it is damaged", path.display()));
-                fs::remove_file(path)?;
-                Ok(None)
-            }
+        if let Some(file) = file
+            && let Some(mapped) = Self::map(identity, OpenFile::new(file)?)?
+        {
+            return Ok(Some(mapped));
         }
+        messages::debug(&format!("pg_teller removes {}: it is damaged", path.display()));
+        fs::remove_file(path)?;
+        Ok(None)
     }
 
-    fn map(identity: &Identity, file: &File) -> io::Result<Option<Arc<Self>>> {
-        let metadata = file.metadata()?;
+    fn map(identity: &Identity, file: OpenFile) -> io::Result<Option<Arc<Self>>> {
+        let metadata = file.0.metadata()?;
         if !metadata.is_file() || metadata.len() != identity.len as u64 {
             return Ok(None);
         }
         // SAFETY: the file is as long as the mapping and nobody shortens or rewrites it: it was
-        // complete when it got its name. The server's own user alone could.
-        let map = unsafe { Mmap::map(file)? };
+        // complete when it got its name. The server's own user alone could, and the guard keeps
+        // pages that are gone from ending the process.
+        let map = unsafe { Mmap::map(&file.0)? };
+        let guard = Guard::new(&map)?;
         if map.get(..HEADER_BYTES) != Some(&identity.header) {
             return Ok(None);
         }
         let stamp = Stamp::of(&metadata);
         let (name, parts) = (identity.name.clone(), identity.parts.clone());
-        let mapped = Arc::new(Self { map, name, parts, stamp });
+        let mapped = Arc::new(Self { guard, map, file, name, parts, stamp });
         let marker = identity.name.path(Kind::Marker);
         let mark = stamp.mark();
-        if fs::read_to_string(&marker).is_ok_and(|known| known == mark) {
-            // The marker's date says when the file was used; without it the file leaves earlier.
-            let _ = File::options()
-                .write(true)
-                .open(&marker)
-                .and_then(|marker| marker.set_modified(SystemTime::now()));
-        } else if mapped.parts(false).all(|part| Payload::parse(part as SharedBytes).is_ok()) {
+        if !is_marked(&marker, &mark) {
+            if !mapped.parts(false).all(|part| Payload::parse(part as SharedBytes).is_ok()) {
+                return Ok(None);
+            }
             // Without a marker the next one checks again.
-            let _ = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&marker)
-                .and_then(|mut file| io::Write::write_all(&mut file, mark.as_bytes()));
-        } else {
-            return Ok(None);
+            let _ = write_marker(&marker, &mark);
         }
-        Ok(Some(mapped))
+        mapped.guard.begin_answers();
+        Ok((!mapped.guard.is_lost()).then_some(mapped))
     }
 
     /// The parts in the order of their names.
@@ -111,19 +111,73 @@ impl SharedFile {
 
     /// Looks at the file again.
     pub fn state(&self) -> State {
-        match fs::symlink_metadata(self.name.path(Kind::Numbers)) {
-            Ok(metadata) => {
-                let now = Stamp::of(&metadata);
-                if now == self.stamp {
-                    State::Same
-                } else if (now.device, now.inode) == (self.stamp.device, self.stamp.inode) {
-                    State::Altered
-                } else {
-                    State::Gone
-                }
-            }
-            Err(_) => State::Gone,
+        if self.guard.is_lost() {
+            // Its dates may be as before, if the disk failed: whoever maps it next shall check it.
+            let _ = fs::remove_file(self.name.path(Kind::Marker));
+            return State::Altered;
         }
+        // Not what has its name by now: the file that is mapped.
+        let Ok(metadata) = self.file.0.metadata() else { return State::Altered };
+        let now = Stamp::of(&metadata);
+        if now == self.stamp {
+            State::Same
+        } else if metadata.nlink() == 0 && now == (Stamp { changed: now.changed, ..self.stamp }) {
+            // That it lost its name changed the one date.
+            State::Gone
+        } else {
+            State::Altered
+        }
+    }
+}
+
+/// Whether a file could not be opened since it is none that the server wrote: another's, a link, a
+/// pipe that nobody reads.
+pub(super) fn is_foreign(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+        || matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO))
+}
+
+/// Whether the marker says that the file was checked; if so, it says from now on that it was used.
+fn is_marked(marker: &Path, mark: &str) -> bool {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let read = || {
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(marker)?;
+        let mut text = String::new();
+        (&file).take(mark.len() as u64 + 1).read_to_string(&mut text)?;
+        // Without a date of today the file leaves earlier.
+        let _ = file.set_modified(SystemTime::now());
+        io::Result::Ok(text)
+    };
+    read().is_ok_and(|text| text == mark)
+}
+
+fn write_marker(marker: &Path, mark: &str) -> io::Result<()> {
+    match fs::remove_file(marker) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(marker)?;
+    file.write_all(mark.as_bytes())
+}
+
+/// A file that PostgreSQL knows to be open: it keeps within the number that the system allows.
+struct OpenFile(File);
+
+impl OpenFile {
+    fn new(file: File) -> io::Result<Self> {
+        // SAFETY: counts a file; to make room it closes others that it can open again.
+        if unsafe { pg_sys::AcquireExternalFD() } {
+            Ok(Self(file))
+        } else {
+            Err(io::Error::other("too many files are open"))
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // SAFETY: gives back what `new` counted.
+        unsafe { pg_sys::ReleaseExternalFD() };
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod cleaning;
 mod draft;
+mod fault;
 mod file;
 mod identity;
 
@@ -25,6 +26,7 @@ use crate::settings;
 
 pub use cleaning::tidy_now_and_then;
 use draft::Draft;
+pub use fault::refuse_lost;
 pub use file::{SharedFile, State};
 use identity::Identity;
 

@@ -8,6 +8,7 @@
 mod data;
 mod database;
 mod server;
+pub mod shared_files;
 mod statement;
 
 pub use data::{external, load_mnist, load_tsv, repository};

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use postgres::Client;
+use teller_tests::shared_files::{entries, files, folder, maps, only_file};
 use teller_tests::{Database, Server, Statements};
 
 /// Makes `purchases` of so many users and items that a model of them is worth sharing.
@@ -30,49 +31,6 @@ fn answers(client: &mut Client, model: &str) -> Vec<String> {
          FROM generate_series(1, 9, 4) u, teller.recommend(u::bigint, 20, '{model}') r
          ORDER BY u, rank"
     ))
-}
-
-/// The files of the client's database, without markers.
-fn files(client: &mut Client) -> Vec<PathBuf> {
-    entries(client).into_iter().filter(|path| !path.ends_with_any(&[".checked"])).collect()
-}
-
-fn entries(client: &mut Client) -> Vec<PathBuf> {
-    let oid: u32 = client.value("SELECT oid FROM pg_database WHERE datname = current_database()");
-    let prefix = format!("pgsql_tmp.{oid}.");
-    let Ok(entries) = fs::read_dir(folder(client)) else { return Vec::new() };
-    let ours = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&prefix);
-    let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).filter(ours).collect();
-    paths.sort();
-    paths
-}
-
-trait EndsWith {
-    fn ends_with_any(&self, suffixes: &[&str]) -> bool;
-}
-
-impl EndsWith for PathBuf {
-    fn ends_with_any(&self, suffixes: &[&str]) -> bool {
-        suffixes.iter().any(|suffix| self.to_string_lossy().ends_with(suffix))
-    }
-}
-
-fn folder(client: &mut Client) -> PathBuf {
-    let data: String = client.value("SHOW data_directory");
-    PathBuf::from(data).join("pg_teller")
-}
-
-/// The one file of the client's database.
-fn only_file(client: &mut Client) -> PathBuf {
-    let mut files = files(client);
-    assert_eq!(files.len(), 1, "{files:?}");
-    files.remove(0)
-}
-
-fn maps(client: &mut Client) -> Option<usize> {
-    let pid: i32 = client.value("SELECT pg_backend_pid()");
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
-    Some(maps.lines().filter(|line| line.contains("/pg_teller/")).count())
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod crash;
 mod disk;
 mod dump;
+mod files;
 mod freshness;
 mod privileges;
 mod replicas;
@@ -37,6 +38,17 @@ fn training(model: &str, algorithm: &str) -> String {
                'SELECT user_id, item_id FROM purchases',
                '{{"algorithm": "{algorithm}"{factors}}}')"#
     )
+}
+
+/// Trains a version of `model` that is large enough to be shared in a file; versions of different
+/// `shift` answer differently.
+fn train_large(client: &mut Client, model: &str, shift: i32) {
+    client.run(&format!(
+        r#"SELECT teller.train('{model}', 'recommendation',
+               'SELECT u AS user_id, (u * 7919 + i * {shift}) % 45000 AS item_id, 1 + i AS weight
+                FROM generate_series(1, 30000) u, generate_series(1, 2) i',
+               '{{"algorithm": "popular"}}')"#
+    ));
 }
 
 /// A training of `model` that takes minutes.
