@@ -316,6 +316,7 @@ impl From<teller_nn::Error> for Error {
             }
             Source::Diverged { .. } => Self::Diverged(error.to_string()),
             Source::Payload(_)
+            | Source::Checkpoint(_)
             | Source::Raster { .. }
             | Source::Labels { .. }
             | Source::Normalization(_) => Self::Internal(error.to_string()),
@@ -337,7 +338,9 @@ impl From<teller_recommend::Error> for Error {
                 Self::TrainingMemory { what: what.to_owned(), needed, limit }
             }
             Source::Diverged { .. } => Self::Diverged(error.to_string()),
-            Source::Payload { .. } | Source::Inconsistent(_) => Self::Internal(error.to_string()),
+            Source::Payload { .. } | Source::Inconsistent(_) | Source::Checkpoint(_) => {
+                Self::Internal(error.to_string())
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ impl Plan {
         let mut progress = Progress::new("epoch");
         let fitted = workers::run(
             settings::threads(),
-            |control| teller_nn::fit(&self.architecture, &self.params, &dataset, control),
+            |control| teller_nn::fit(&self.architecture, &self.params, &dataset, None, control),
             |step| progress.step(step),
         )??;
         let figures = fitted.metrics();

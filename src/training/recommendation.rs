@@ -41,7 +41,7 @@ impl Plan {
         let mut progress = Progress::new("sweep");
         let fitted = workers::run(
             settings::threads(),
-            |control| teller_recommend::fit(&self.0, &data, control),
+            |control| teller_recommend::fit(&self.0, &data, None, control),
             |step| progress.step(step),
         )??;
         Ok(Trained {

@@ -54,8 +54,9 @@ fn main() {
             continue;
         }
         let begun = Instant::now();
-        let fitted =
-            pool.install(|| fit_on(isa, &architecture, &params, &training, &Printing)).unwrap();
+        let fitted = pool
+            .install(|| fit_on(isa, &architecture, &params, &training, None, &Printing))
+            .unwrap();
         println!("{}, {threads} threads: {:.1?}", isa.name(), begun.elapsed());
         let payload = std::sync::Arc::new(fitted.payload());
         let labels = fitted.labels.clone();

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use teller_numeric::{Cancelled, Control};
+use teller_payload::DataDigest;
+
 use crate::{Error, Normalization, Shape};
 
 /// Images of one size, each with its label.
@@ -135,6 +138,21 @@ impl ImageDataset {
     /// What every image is.
     pub fn shape(&self) -> Shape {
         Shape::Image { height: self.height, width: self.width, channels: self.channels }
+    }
+
+    /// A digest of all that a training reads; of the labels only their number counts.
+    pub(crate) fn digest(&self, control: &dyn Control) -> Result<DataDigest, Cancelled> {
+        const POLL: usize = 1 << 24;
+        let mut digest = DataDigest::new();
+        digest
+            .update(&[self.height, self.width, self.channels, self.labels.len()].map(|n| n as u64));
+        digest.update(format!("{:?}", self.normalization).as_bytes());
+        digest.update(&self.targets);
+        for rasters in self.rasters.chunks(POLL) {
+            control.check()?;
+            digest.update(rasters);
+        }
+        Ok(digest)
     }
 
     fn raster_len(&self) -> usize {

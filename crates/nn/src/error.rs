@@ -1,5 +1,5 @@
 use teller_numeric::{Cancelled, OptionError};
-use teller_payload::PayloadError;
+use teller_payload::{CheckpointError, PayloadError};
 
 use crate::ArchitectureError;
 
@@ -18,6 +18,9 @@ pub enum Error {
     /// The stored weights are damaged or belong to another architecture.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// The training cannot go on from this checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Nothing to learn from.
     #[error("the training data has no rows")]
     NoRows,

@@ -17,6 +17,7 @@ mod network;
 mod normalization;
 mod optimizer;
 mod params;
+mod progress;
 mod shape;
 mod spec;
 mod split;

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use teller_numeric::{Control, Isa, Step, Stream};
+use teller_numeric::{Control, Isa, Moment, Step, Stream};
+use teller_payload::{SharedBytes, TrainingKey};
 
 use crate::fitted::{Epoch, FittedCnn, Validation};
 use crate::floats::Floats;
@@ -10,6 +11,7 @@ use crate::layer::Noise;
 use crate::network::{Network, Purpose};
 use crate::normalization::PixelTable;
 use crate::optimizer::OptimizerState;
+use crate::progress::{Extent, Progress, REVISION, Tally};
 use crate::split::{Split, stratified};
 use crate::trainer::{Batch, Learning, Outcome, Trainer, floats_needed};
 use crate::{Architecture, CnnParams, Error, ImageDataset, Shape};
@@ -20,14 +22,17 @@ use crate::{Architecture, CnnParams, Error, ImageDataset, Shape};
 /// the lowest validation loss; its weights are the result. `params.patience` epochs without a
 /// better one end the training. Without a validation part the last weights are the result.
 ///
-/// The same data, in the same order, and the same parameters give the same weights, bit by bit.
+/// The same data, in the same order, and the same parameters give the same weights, bit by bit,
+/// also when a training goes on from a checkpoint (`resume`) that an earlier call with the same
+/// arguments offered to its control. A checkpoint of anything else is an [`Error::Checkpoint`].
 pub fn fit(
     architecture: &Architecture,
     params: &CnnParams,
     data: &ImageDataset,
+    resume: Option<SharedBytes>,
     control: &dyn Control,
 ) -> Result<FittedCnn, Error> {
-    fit_on(Isa::detect(), architecture, params, data, control)
+    fit_on(Isa::detect(), architecture, params, data, resume, control)
 }
 
 /// [`fit`] on a chosen instruction set.
@@ -36,6 +41,7 @@ pub fn fit_on(
     architecture: &Architecture,
     params: &CnnParams,
     data: &ImageDataset,
+    resume: Option<SharedBytes>,
     control: &dyn Control,
 ) -> Result<FittedCnn, Error> {
     control.check()?;
@@ -54,10 +60,37 @@ pub fn fit_on(
     let pixels = data.normalization.table(channels)?;
     let split = stratified(data.targets(), classes, params.validation_fraction, params.seed);
     let batch = params.batch_size.min(split.training.len());
-    let trainer = Trainer::new(&network, isa, batch, params.seed)?;
-    let optimizer = params.optimizer.start(network.weights)?;
+    let mut trainer = Trainer::new(&network, isa, batch, params.seed)?;
+    let mut optimizer = params.optimizer.start(network.weights)?;
     let training_rows = split.training.len() as u64;
-    let training = Training { params, data, pixels: &pixels, split, trainer, optimizer, control };
+    let asked = format!("cnn {REVISION} {architecture:?} {params:?}");
+    let key = TrainingKey::new(&asked, data.digest(control)?);
+    let extent = Extent {
+        epochs: params.epochs,
+        patience: params.patience,
+        training: training_rows.div_ceil(params.batch_size as u64),
+        validation: split.validation.len().div_ceil(batch) as u64,
+        validation_rows: split.validation.len() as u64,
+    };
+    let progress = match resume {
+        None => Progress::start(),
+        Some(checkpoint) => {
+            let weights = &mut trainer.weights;
+            Progress::resume(checkpoint, &key, &extent, weights, &mut optimizer)?
+        }
+    };
+    let training = Training {
+        params,
+        data,
+        pixels: &pixels,
+        split,
+        extent,
+        trainer,
+        optimizer,
+        progress,
+        key,
+        control,
+    };
     let Trained { weights, best_epoch, epochs } = training.run()?;
     Ok(FittedCnn {
         network,
@@ -71,7 +104,7 @@ pub fn fit_on(
     })
 }
 
-/// Bytes that [`fit`] and a dataset of `rows` images hold at most.
+/// Bytes that [`fit`], one checkpoint of it and a dataset of `rows` images hold at most.
 pub fn memory_needed(
     architecture: &Architecture,
     params: &CnnParams,
@@ -80,8 +113,10 @@ pub fn memory_needed(
 ) -> Result<u64, Error> {
     let network = Network::new(architecture, classes, Purpose::Training)?;
     let batch = (params.batch_size as u64).min(rows) as usize;
-    // The optimizer's memory, and the best epoch's weights.
-    let more = (params.optimizer.moments() as u64 + 1) * network.weights as u64;
+    // The optimizer's memory, and the best epoch's weights; a checkpoint copies both, and the
+    // weights.
+    let kept = (params.optimizer.moments() as u64 + 1) * network.weights as u64;
+    let more = 2 * kept + network.weights as u64;
     let floats = floats_needed(&network, batch).saturating_add(more);
     // The raster, the target and two row numbers.
     let dataset = rows.saturating_mul(network.input.len() as u64 + 12);
@@ -93,8 +128,11 @@ struct Training<'a> {
     data: &'a ImageDataset,
     pixels: &'a PixelTable,
     split: Split,
+    extent: Extent,
     trainer: Trainer<'a>,
     optimizer: OptimizerState,
+    progress: Progress,
+    key: TrainingKey,
     control: &'a dyn Control,
 }
 
@@ -106,13 +144,12 @@ struct Trained {
 
 impl Training<'_> {
     fn run(mut self) -> Result<Trained, Error> {
-        let mut epochs = Vec::new();
-        let mut best: Option<(Validation, u32, Floats)> = None;
-        for epoch in 1..=self.params.epochs {
+        while !self.progress.is_over(&self.extent) {
             let begun = Instant::now();
+            let epoch = self.progress.done() + 1;
             let loss = self.learn(epoch)?;
             let validation = self.validate()?;
-            epochs.push(Epoch { epoch, loss, validation });
+            self.progress.finish_epoch(Epoch { epoch, loss, validation }, &self.trainer.weights)?;
             self.control.report(Step {
                 step: epoch,
                 of: self.params.epochs,
@@ -121,40 +158,27 @@ impl Training<'_> {
                 rows: self.split.training.len() as u64,
                 elapsed: begun.elapsed(),
             });
-            let Some(validation) = validation else { continue };
-            match &mut best {
-                Some((so_far, since, _)) if !validation.is_better_than(so_far) => {
-                    if self.params.patience > 0 && epoch - *since >= self.params.patience {
-                        break;
-                    }
-                }
-                Some((so_far, since, weights)) => {
-                    (*so_far, *since) = (validation, epoch);
-                    weights.copy_from_slice(&self.trainer.weights);
-                }
-                None => {
-                    let mut weights = Floats::zeros(self.trainer.weights.len())?;
-                    weights.copy_from_slice(&self.trainer.weights);
-                    best = Some((validation, epoch, weights));
-                }
-            }
+            self.offer_checkpoint(Moment::EndOfStep);
         }
-        let (weights, best_epoch) = match best {
-            Some((_, epoch, weights)) => (weights, epoch),
-            None => (self.trainer.weights, epochs.len() as u32),
-        };
-        Ok(Trained { weights, best_epoch, epochs })
+        let best_epoch = self.progress.best_epoch().unwrap_or(self.progress.done());
+        let weights = self.progress.best.unwrap_or(self.trainer.weights);
+        Ok(Trained { weights, best_epoch, epochs: self.progress.epochs })
     }
 
-    /// One pass over the training images in a new order; gives the mean loss.
+    fn offer_checkpoint(&self, moment: Moment) {
+        let state = || self.progress.checkpoint(&self.key, &self.trainer.weights, &self.optimizer);
+        self.control.checkpoint(moment, &state);
+    }
+
+    /// What is left of one pass over the training images in a new order; gives the mean loss.
     fn learn(&mut self, epoch: u32) -> Result<f64, Error> {
         let params = self.params;
         let before = u64::from(epoch - 1);
         let mut order = self.split.training.clone();
         Stream::new(params.seed, "epoch order", before).shuffle(&mut order);
-        let batches = order.len().div_ceil(params.batch_size) as u64;
-        let mut loss = 0.0;
-        for (batch, rows) in (0u64..).zip(order.chunks(params.batch_size)) {
+        let batches = self.extent.training;
+        let left = (0u64..).zip(order.chunks(params.batch_size));
+        for (batch, rows) in left.skip(self.progress.learned.done as usize) {
             let step = before * batches + batch;
             let factor = params.schedule.factor(step, batches * u64::from(params.epochs));
             let first = before * order.len() as u64 + batch * params.batch_size as u64;
@@ -165,38 +189,39 @@ impl Training<'_> {
             };
             let images = Batch { data: self.data, pixels: self.pixels, rows };
             let outcomes = self.trainer.step(images, learning, self.control)?;
-            loss += outcomes.iter().map(|outcome| outcome.loss).sum::<f64>();
-            if !loss.is_finite() {
+            let learned = &mut self.progress.learned;
+            learned.loss += outcomes.iter().map(|outcome| outcome.loss).sum::<f64>();
+            learned.done = batch + 1;
+            if !learned.loss.is_finite() {
                 return Err(Error::Diverged { epoch });
             }
+            self.offer_checkpoint(Moment::InsideStep);
         }
         if !self.trainer.weights.iter().all(|weight| weight.is_finite()) {
             return Err(Error::Diverged { epoch });
         }
-        Ok(loss / order.len() as f64)
+        Ok(self.progress.learned.loss / order.len() as f64)
     }
 
+    /// What is left of a look at the part kept apart.
     fn validate(&mut self) -> Result<Option<Validation>, Error> {
-        let rows = self.split.validation.len();
+        let rows = self.split.validation.len() as u64;
         if rows == 0 {
             return Ok(None);
         }
-        let (mut loss, mut hits) = (0.0, 0u64);
-        for rows in self.split.validation.chunks(self.trainer.batch()) {
+        let left = (1u64..).zip(self.split.validation.chunks(self.trainer.batch()));
+        for (done, rows) in left.skip(self.progress.looked.done as usize) {
             let images = Batch { data: self.data, pixels: self.pixels, rows };
-            for Outcome { loss: one, hit } in self.trainer.look(images, self.control)? {
-                loss += one;
-                hits += u64::from(*hit);
+            let looked = &mut self.progress.looked;
+            for Outcome { loss, hit } in self.trainer.look(images, self.control)? {
+                looked.loss += loss;
+                looked.hits += u64::from(*hit);
             }
+            looked.done = done;
+            self.offer_checkpoint(Moment::InsideStep);
         }
+        let Tally { loss, hits, .. } = self.progress.looked;
         let (loss, accuracy) = (loss / rows as f64, hits as f64 / rows as f64);
-        Ok(Some(Validation { loss, accuracy, rows: rows as u64 }))
-    }
-}
-
-impl Validation {
-    fn is_better_than(&self, other: &Self) -> bool {
-        self.accuracy > other.accuracy
-            || (self.accuracy == other.accuracy && self.loss < other.loss)
+        Ok(Some(Validation { loss, accuracy, rows }))
     }
 }

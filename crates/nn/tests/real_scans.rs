@@ -21,7 +21,7 @@ fn three_epochs_on_20_000_digits_reach_0_98() {
     let options = json!({"epochs": 3, "validation_fraction": 0});
     let params = CnnParams::read(&mut Options::new("cnn", &options).unwrap()).unwrap();
     let architecture = Architecture::named("reference").unwrap();
-    let fitted = fit(&architecture, &params, &training, &Uninterrupted).unwrap();
+    let fitted = fit(&architecture, &params, &training, None, &Uninterrupted).unwrap();
     let figures = evaluate(&fitted.classifier().unwrap(), &others, &Uninterrupted).unwrap();
     println!("{figures:?}");
     assert_eq!(figures[1].0, "accuracy");
@@ -34,7 +34,7 @@ fn the_small_network_reads_the_scans_of_the_demo() {
     let [training, others] = common::scans(path, 8, [1_300, 497]);
     let params = CnnParams { epochs: 20, patience: 0, ..CnnParams::default() };
     let architecture = Architecture::named("small").unwrap();
-    let fitted = fit(&architecture, &params, &training, &Uninterrupted).unwrap();
+    let fitted = fit(&architecture, &params, &training, None, &Uninterrupted).unwrap();
     let figures = evaluate(&fitted.classifier().unwrap(), &others, &Uninterrupted).unwrap();
     println!("{figures:?}");
     assert!(figures[1].1 >= 0.97, "{figures:?}");

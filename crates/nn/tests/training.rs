@@ -57,7 +57,8 @@ fn params() -> CnnParams {
 
 fn fit_bars(isa: Isa, threads: usize, params: &CnnParams) -> FittedCnn {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    pool.install(|| fit_on(isa, &architecture(), params, &bars(300, 1), &Uninterrupted)).unwrap()
+    pool.install(|| fit_on(isa, &architecture(), params, &bars(300, 1), None, &Uninterrupted))
+        .unwrap()
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn the_best_epoch_is_given_back_and_patience_ends_it() {
     }
     let params = CnnParams { epochs: 60, patience: 2, learning_rate: 0.01, ..params() };
     let steps = Steps(AtomicU32::new(0));
-    let fitted = fit(&architecture(), &params, &bars(300, 1), &steps).unwrap();
+    let fitted = fit(&architecture(), &params, &bars(300, 1), None, &steps).unwrap();
     assert_eq!(steps.0.into_inner() as usize, fitted.epochs.len());
     assert!(fitted.epochs.len() < 60, "patience did not end it");
     assert_eq!(fitted.epochs.len() as u32, fitted.best_epoch + 2);
@@ -132,7 +133,7 @@ fn the_best_epoch_is_given_back_and_patience_ends_it() {
     }
     // A training that stops at the best epoch has the same weights.
     let params = CnnParams { patience: 0, ..params };
-    let longer = fit(&architecture(), &params, &bars(300, 1), &Uninterrupted).unwrap();
+    let longer = fit(&architecture(), &params, &bars(300, 1), None, &Uninterrupted).unwrap();
     assert_eq!(longer.epochs[..fitted.epochs.len()], fitted.epochs[..]);
 }
 
@@ -149,7 +150,7 @@ fn cancelling_stops_a_training() {
         fn report(&self, _step: Step) {}
     }
     let params = CnnParams { epochs: 10_000, patience: 0, ..params() };
-    let stopped = fit(&architecture(), &params, &bars(300, 1), &After(AtomicU32::new(0)));
+    let stopped = fit(&architecture(), &params, &bars(300, 1), None, &After(AtomicU32::new(0)));
     assert_eq!(stopped.unwrap_err(), Error::Cancelled(Cancelled));
 }
 
@@ -158,7 +159,7 @@ fn numbers_beyond_floats_are_told_as_divergence() {
     let mut data = bars(300, 1);
     data.normalization = Normalization { mean: vec![0.0], std: vec![1e-30] };
     let params = CnnParams { optimizer: Optimizer::Sgd { momentum: 0.9 }, ..params() };
-    let diverged = fit(&architecture(), &params, &data, &Uninterrupted);
+    let diverged = fit(&architecture(), &params, &data, None, &Uninterrupted);
     assert_eq!(diverged.unwrap_err(), Error::Diverged { epoch: 1 });
 }
 
@@ -168,7 +169,8 @@ fn images_of_another_size_are_refused() {
     builder.push(&[0; 64], "a").unwrap();
     builder.push(&[1; 64], "b").unwrap();
     let data = builder.finish().unwrap();
-    let error = fit(&architecture(), &params(), &data, &Uninterrupted).unwrap_err().to_string();
+    let error =
+        fit(&architecture(), &params(), &data, None, &Uninterrupted).unwrap_err().to_string();
     assert_eq!(
         error,
         "the images are an image of 4 x 16 x 1, the network expects an image of 8 x 8 x 1"
@@ -245,7 +247,7 @@ fn a_workspace_serves_networks_of_any_size() {
     builder.push(&[0, 255], "a").unwrap();
     builder.push(&[255, 0], "b").unwrap();
     let data = builder.finish().unwrap();
-    let small = fit(&small, &params(), &data, &Uninterrupted).unwrap().classifier().unwrap();
+    let small = fit(&small, &params(), &data, None, &Uninterrupted).unwrap().classifier().unwrap();
     let mut workspace = small.workspace().unwrap();
     assert_eq!(small.probabilities(&[0, 255], &mut workspace, &Uninterrupted).unwrap().len(), 2);
     assert_eq!(large.probabilities(&[9; 64], &mut workspace, &Uninterrupted).unwrap().len(), 8);

@@ -26,6 +26,18 @@ pub struct Step {
     pub elapsed: Duration,
 }
 
+/// Where in a training a checkpoint is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Within a step, which goes on from there.
+    InsideStep,
+    /// After a step, the last one included, and its report.
+    EndOfStep,
+}
+
+/// The encoded state of a training; it can go to another thread.
+pub type CheckpointBytes = Box<dyn AsRef<[u8]> + Send + Sync>;
+
 /// Cancellation and progress, asked and told from any thread of a computation.
 pub trait Control: Sync {
     /// Fails once the computation must stop. As cheap as an atomic load; loops call it at least
@@ -34,6 +46,14 @@ pub trait Control: Sync {
 
     /// Tells that a step is done.
     fn report(&self, step: Step);
+
+    /// Offers a checkpoint, from which a later call of the same training goes on to the same
+    /// result. Offers come from one thread at a time and as often as once a batch, so one that is
+    /// not wanted must cost next to nothing. `state` makes the bytes, a copy of all that is
+    /// trained; it gives nothing where the memory for them is not to be had.
+    fn checkpoint(&self, moment: Moment, state: &dyn Fn() -> Option<CheckpointBytes>) {
+        let _ = (moment, state);
+    }
 }
 
 /// A control that never cancels and listens to nobody.

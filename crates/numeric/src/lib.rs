@@ -7,7 +7,7 @@ pub mod math;
 pub mod options;
 pub mod random;
 
-pub use control::{Cancelled, Control, Step, Uninterrupted};
+pub use control::{Cancelled, CheckpointBytes, Control, Moment, Step, Uninterrupted};
 pub use kernels::Isa;
 pub use options::{OptionError, Options};
 pub use random::Stream;

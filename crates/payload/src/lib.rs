@@ -12,11 +12,13 @@
 //! ```
 
 mod aligned;
+mod checkpoint;
 mod element;
 mod reader;
 mod writer;
 
 pub use aligned::{AlignedBytes, Bytes, SharedBytes};
+pub use checkpoint::{CheckpointError, DataDigest, TrainingKey};
 pub use element::Element;
 use element::Kind;
 pub use reader::{Array, Payload};

@@ -47,18 +47,45 @@ impl<'a> PayloadWriter<'a> {
     }
 
     /// The payload's bytes, deterministic in the arrays and their order.
-    pub fn finish(mut self) -> AlignedBytes {
+    pub fn finish(self) -> AlignedBytes {
+        let laid_out = self.lay_out();
+        let bytes = AlignedBytes::zeroed(laid_out.total);
+        laid_out.write(bytes)
+    }
+
+    /// [`Self::finish`], or nothing if the memory is not to be had.
+    pub fn try_finish(self) -> Option<AlignedBytes> {
+        let laid_out = self.lay_out();
+        let bytes = AlignedBytes::try_zeroed(laid_out.total)?;
+        Some(laid_out.write(bytes))
+    }
+
+    fn lay_out(mut self) -> LaidOut<'a> {
         // Offsets are written in a fixed width, so the directory has one length for any values.
         let first = (HEADER_BYTES + encode(&self.entries).len()).next_multiple_of(ALIGNMENT);
         for entry in &mut self.entries {
             entry.offset += first as u64;
         }
-        let directory = encode(&self.entries);
-        let total = first + self.len;
-        let mut bytes = AlignedBytes::zeroed(total);
+        let offsets = self.entries.iter().map(|entry| entry.offset as usize);
+        let arrays = offsets.zip(self.arrays).collect();
+        LaidOut { directory: encode(&self.entries), arrays, total: first + self.len }
+    }
+}
+
+/// A payload of which everything but its bytes is there.
+struct LaidOut<'a> {
+    directory: Vec<u8>,
+    /// With their offsets.
+    arrays: Vec<(usize, &'a [u8])>,
+    total: usize,
+}
+
+impl LaidOut<'_> {
+    /// Fills `bytes`, `total` zeros.
+    fn write(self, mut bytes: AlignedBytes) -> AlignedBytes {
+        let Self { directory, arrays, total } = self;
         bytes[HEADER_BYTES..HEADER_BYTES + directory.len()].copy_from_slice(&directory);
-        for (entry, array) in self.entries.iter().zip(&self.arrays) {
-            let offset = entry.offset as usize;
+        for (offset, array) in arrays {
             bytes[offset..offset + array.len()].copy_from_slice(array);
         }
         let checksum = xxh3_64(&bytes[HEADER_BYTES..]);

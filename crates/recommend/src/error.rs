@@ -1,5 +1,5 @@
 use teller_numeric::{Cancelled, OptionError};
-use teller_payload::PayloadError;
+use teller_payload::{CheckpointError, PayloadError};
 
 /// Why a recommender could not be trained, loaded or asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -41,6 +41,9 @@ pub enum Error {
         /// What is wrong with it.
         source: PayloadError,
     },
+    /// The training cannot go on from this checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Parts that are each readable do not fit together.
     #[error("the recommender's parts are inconsistent: {0}")]
     Inconsistent(String),

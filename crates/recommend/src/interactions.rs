@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use teller_numeric::Control;
+use teller_numeric::{Cancelled, Control};
+use teller_payload::DataDigest;
 
 use crate::csr::{Csr, POLL, accumulate};
 use crate::{Error, IdRef, Ids, IdsView};
@@ -188,6 +189,25 @@ impl Interactions {
         let mut counts = vec![0u32; self.items().len()];
         self.by_user.columns.iter().for_each(|&item| counts[item as usize] += 1);
         counts.into_iter().map(|count| count as f32).collect()
+    }
+
+    /// A digest of the matrix; factors do not depend on the ids of its rows and columns.
+    pub(crate) fn digest(&self, control: &dyn Control) -> Result<DataDigest, Cancelled> {
+        const POLL: usize = 1 << 22;
+        let mut digest = DataDigest::new();
+        digest.update(&[self.items().len() as u64]);
+        for offsets in self.by_user.offsets.chunks(POLL) {
+            control.check()?;
+            digest.update(offsets);
+        }
+        for (columns, values) in
+            self.by_user.columns.chunks(POLL).zip(self.by_user.values.chunks(POLL))
+        {
+            control.check()?;
+            digest.update(columns);
+            digest.update(values);
+        }
+        Ok(digest)
     }
 
     pub(crate) fn owned_ids(&self) -> (Ids, Ids) {

@@ -18,7 +18,7 @@
 //! let mut options = Options::new("recommendation", &given)?;
 //! let params = AlgorithmParams::read(&mut options)?;
 //! options.finish()?;
-//! let fitted = fit(&params, &data, &Uninterrupted)?;
+//! let fitted = fit(&params, &data, None, &Uninterrupted)?;
 //!
 //! let parts: BTreeMap<String, SharedBytes> = fitted
 //!     .parts()

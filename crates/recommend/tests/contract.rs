@@ -64,7 +64,7 @@ fn bits(answer: &[(u32, f32)]) -> Vec<(u32, u32)> {
 
 fn bytes(given: &Value, rows: Vec<Row>, threads: usize) -> Vec<(&'static str, Vec<u8>)> {
     let data = interactions(rows);
-    let fitted = on_threads(threads, || fit(&params(given), &data, &Uninterrupted).unwrap());
+    let fitted = on_threads(threads, || fit(&params(given), &data, None, &Uninterrupted).unwrap());
     fitted.parts().into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect()
 }
 
@@ -184,7 +184,7 @@ fn text_ids_and_hostile_shapes_train() {
             if given["algorithm"] == "als" {
                 given["regularization"] = json!(0.0);
             }
-            let trained = on_threads(1, || fit(&params(&given), &data, &Uninterrupted));
+            let trained = on_threads(1, || fit(&params(&given), &data, None, &Uninterrupted));
             match trained {
                 Ok(fitted) => {
                     let recommender = load(&fitted);
@@ -309,7 +309,7 @@ fn cancelling_stops_everything() {
         assert!(matches!(evaluated, Err(Error::Cancelled(_) | Error::NoRows(_))));
         if given["algorithm"] != "popular" {
             for questions in [0, 1, 5, 25] {
-                let trained = on_threads(2, || fit(&params(&given), &data, &at(questions)));
+                let trained = on_threads(2, || fit(&params(&given), &data, None, &at(questions)));
                 assert!(matches!(trained, Err(Error::Cancelled(_))), "{given} {questions}");
             }
         }

@@ -127,7 +127,7 @@ proptest! {
             prop_assert!(norm(&residual) <= 1e-5 * size, "{} of {size}", norm(&residual));
         }
         let listener = Losses::default();
-        on_threads(1, || fit(&params(&given), &data, &listener).unwrap());
+        on_threads(1, || fit(&params(&given), &data, None, &listener).unwrap());
         let reported = *listener.0.lock().unwrap().last().unwrap();
         let expected = loss(&weights, &users, &items, alpha, regularization);
         prop_assert!((reported - expected).abs() <= 1e-4 * expected, "{reported} {expected}");
@@ -142,7 +142,7 @@ proptest! {
                 "regularization": 1.0, "alpha": 5.0,
             });
             let listener = Losses::default();
-            on_threads(2, || fit(&params(&given), &data, &listener).unwrap());
+            on_threads(2, || fit(&params(&given), &data, None, &listener).unwrap());
             listener.0.into_inner().unwrap()
         };
         let (approximate, exact) = (losses("conjugate_gradient"), losses("cholesky"));
@@ -221,5 +221,5 @@ fn params_are_those_that_were_given() {
     };
     assert_eq!((als.factors, als.seed), (5, 9));
     let data = interactions([(1, 1, 1.0)]);
-    assert!(fit(&AlgorithmParams::Als(als), &data, &Uninterrupted).is_ok());
+    assert!(fit(&AlgorithmParams::Als(als), &data, None, &Uninterrupted).is_ok());
 }

@@ -52,6 +52,18 @@ impl Optimizer {
 }
 
 impl OptimizerState {
+    /// What it remembers, as a checkpoint keeps it.
+    pub(crate) fn moments(&self) -> [&[f32]; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// Stands where it stood after so many steps; the moments are as long as its own.
+    pub(crate) fn resume(&mut self, steps: u64, first: &[f32], second: &[f32]) {
+        self.steps = steps;
+        self.first.copy_from_slice(first);
+        self.second.copy_from_slice(second);
+    }
+
     /// One step; weights are independent of each other, so the chunks change no bits.
     pub(crate) fn update(&mut self, isa: Isa, rate: f64, weights: &mut [f32], gradient: &[f32]) {
         self.steps += 1;

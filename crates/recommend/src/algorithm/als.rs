@@ -7,7 +7,10 @@
 use std::time::Instant;
 
 use rayon::prelude::*;
-use teller_numeric::{Cancelled, Control, OptionError, Options, Step, Stream};
+use teller_numeric::{
+    Cancelled, CheckpointBytes, Control, Moment, OptionError, Options, Step, Stream,
+};
+use teller_payload::{CheckpointError, SharedBytes, TrainingKey};
 
 use super::least_squares::{Model, Side, solve};
 use super::weighting::Weighting;
@@ -16,6 +19,9 @@ use crate::dense::gram;
 use crate::fitted::FittedFactors;
 use crate::vectors::dot;
 use crate::{Error, FittedRecommender, Interactions};
+
+/// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
+const REVISION: u32 = 1;
 
 /// How the least squares of one user or item are solved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,29 +75,45 @@ impl AlsParams {
 pub(crate) fn fit(
     params: &AlsParams,
     data: &Interactions,
+    resume: Option<SharedBytes>,
     control: &dyn Control,
 ) -> Result<FittedRecommender, Error> {
     let f = params.factors;
+    let key = TrainingKey::new(&format!("als {REVISION} {params:?}"), data.digest(control)?);
     let by_user = &*params.weighting.apply(data.by_user());
     let by_item = by_user.transpose(data.items().len(), control)?;
-    let regularization = params
-        .regularization
-        .unwrap_or_else(|| usual_regularization(by_user, by_item.rows(), params.alpha));
+    let (n, m) = (by_user.rows(), by_item.rows());
+    let regularization =
+        params.regularization.unwrap_or_else(|| usual_regularization(by_user, m, params.alpha));
     let model = Model { regularization, alpha: params.alpha, f, solver: params.solver };
-    let mut users = start(params, "als users", by_user.rows(), control)?;
-    let mut items = start(params, "als items", by_item.rows(), control)?;
+    let (mut position, mut users, mut items) = match resume {
+        Some(checkpoint) => read_checkpoint(&key, checkpoint, params.iterations, [n, m], f)?,
+        None => {
+            let users = start(params, "als users", n, control)?;
+            (Position::default(), users, start(params, "als items", m, control)?)
+        }
+    };
+    let offer = |moment, position: Position, users: &[f32], items: &[f32]| {
+        control.checkpoint(moment, &|| checkpoint(&key, position, users, items, f));
+    };
     let mut items_gram = gram(&items, f, control)?;
-    let mut loss = 0.0;
-    for step in 1..=params.iterations {
+    for step in position.sweeps + 1..=params.iterations {
         let begun = Instant::now();
+        let solved = position.rows;
         let side = Side { interactions: by_user, fixed: &items, gram: &items_gram };
-        solve(&model, &side, &mut users, control)?;
+        let told = |rows, users: &[f32]| {
+            offer(Moment::InsideStep, Position { rows, ..position }, users, &items);
+        };
+        solve(&model, &side, solved, &mut users, &told, control)?;
         let users_gram = gram(&users, f, control)?;
         let side = Side { interactions: &by_item, fixed: &users, gram: &users_gram };
-        solve(&model, &side, &mut items, control)?;
+        let told = |rows, items: &[f32]| {
+            offer(Moment::InsideStep, Position { rows: n + rows, ..position }, &users, items);
+        };
+        solve(&model, &side, solved.saturating_sub(n), &mut items, &told, control)?;
         items_gram = gram(&items, f, control)?;
         let grams = (&*users_gram, &*items_gram);
-        loss = mean_loss(&model, by_user, (&users, &items), grams, control)?;
+        let loss = mean_loss(&model, by_user, (&users, &items), grams, control)?;
         if !loss.is_finite() {
             return Err(Error::Diverged { algorithm: "als", step, loss });
         }
@@ -103,10 +125,68 @@ pub(crate) fn fit(
             rows: data.len() as u64,
             elapsed: begun.elapsed(),
         });
+        position = Position { sweeps: step, rows: 0, loss };
+        offer(Moment::EndOfStep, position, &users, &items);
     }
     let factors = FittedFactors { count: f, users, items };
-    let metrics = [("loss", loss), ("regularization", f64::from(regularization))];
+    let metrics = [("loss", position.loss), ("regularization", f64::from(regularization))];
     Ok(FittedRecommender::new(data, Some(factors), metrics))
+}
+
+/// How far a training has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    /// Sweeps that are done.
+    sweeps: u32,
+    /// Rows that the sweep after those has solved: users, then items.
+    rows: usize,
+    /// After the last whole sweep.
+    loss: f64,
+}
+
+/// The whole state, or nothing if the memory is not to be had.
+fn checkpoint(
+    key: &TrainingKey,
+    position: Position,
+    users: &[f32],
+    items: &[f32],
+    f: usize,
+) -> Option<CheckpointBytes> {
+    let Position { sweeps, rows, loss } = position;
+    let position = [u64::from(sweeps), rows as u64, loss.to_bits()];
+    let mut writer = key.writer();
+    writer.array("position", &[3], &position);
+    writer.array("users", &[users.len() / f, f], users);
+    writer.array("items", &[items.len() / f, f], items);
+    Some(Box::new(writer.try_finish()?))
+}
+
+/// Where a checkpoint was written, with the factors of users and items.
+fn read_checkpoint(
+    key: &TrainingKey,
+    checkpoint: SharedBytes,
+    iterations: u32,
+    [n, m]: [usize; 2],
+    f: usize,
+) -> Result<(Position, Vec<f32>, Vec<f32>), CheckpointError> {
+    let payload = key.read(checkpoint)?;
+    let position = payload.get(payload.array_of::<u64>("position", &[3])?);
+    let (sweeps, rows, loss) = (position[0], position[1], f64::from_bits(position[2]));
+    for (what, got, expected) in
+        [("sweep", sweeps, u64::from(iterations)), ("row", rows, (n + m) as u64)]
+    {
+        if got > expected {
+            return Err(CheckpointError::Position { what, got, expected });
+        }
+    }
+    if !loss.is_finite() {
+        return Err(CheckpointError::NotFinite("loss"));
+    }
+    let factors = |name, rows| -> Result<Vec<f32>, CheckpointError> {
+        Ok(payload.get(payload.array_of::<f32>(name, &[rows, f])?).to_vec())
+    };
+    let position = Position { sweeps: sweeps as u32, rows: rows as usize, loss };
+    Ok((position, factors("users", n)?, factors("items", m)?))
 }
 
 /// The regularization for weights of any scale and data of any density: an eighth of the

@@ -19,6 +19,9 @@ use crate::vectors::{axpy, dot};
 const CONJUGATE_GRADIENT_STEPS: usize = 3;
 /// Rows that one task solves. Rows do not depend on each other, so this changes no bits.
 const ROWS: usize = 32;
+/// Numbers in the matrices of the rows that are solved before the caller is told: some seconds of
+/// work at most, and enough for all threads.
+const SQUARES: usize = 1 << 27;
 /// Interactions of one row that are gathered before they are added to its matrix.
 const BLOCK: usize = 64;
 /// Numbers that a row's interactions may be copied together into: half a second-level cache.
@@ -78,14 +81,20 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// Solves all rows of one side into `solved`, which holds the last sweep's.
+/// Solves the rows of one side, all but the `first` ones, into `solved`, which holds the last
+/// sweep's, and tells now and then how many are done.
 pub(crate) fn solve(
     model: &Model,
     side: &Side<'_>,
+    first: usize,
     solved: &mut [f32],
+    told: &dyn Fn(usize, &[f32]),
     control: &dyn Control,
 ) -> Result<(), Cancelled> {
     let f = model.f;
+    if first * f >= solved.len() {
+        return Ok(());
+    }
     let mut regularized = side.gram.to_vec();
     regularized.iter_mut().step_by(f + 1).for_each(|x| *x += f64::from(model.regularization));
     let (few, gain) = few_interactions(model);
@@ -107,25 +116,34 @@ pub(crate) fn solve(
         regularized: &regularized,
         control,
     };
-    solved.par_chunks_mut(ROWS * f).enumerate().try_for_each_init(
-        Scratch::default,
-        |scratch, (chunk, solved)| {
-            control.check()?;
-            for (i, x) in solved.chunks_exact_mut(f).enumerate() {
-                let row = side.interactions.row(chunk * ROWS + i);
-                match (&directly, model.solver) {
-                    (Some(z), _) if row.0.len() <= few => {
-                        solve_few(&problem, z, row, x, scratch);
+    let rows_at_once = (SQUARES / (f * f)).clamp(16 * ROWS, 1024 * ROWS);
+    let mut done = first;
+    while done < rows {
+        let end = rows.min(done + rows_at_once);
+        let next = &mut solved[done * f..end * f];
+        next.par_chunks_mut(ROWS * f).enumerate().try_for_each_init(
+            Scratch::default,
+            |scratch, (chunk, solved)| {
+                control.check()?;
+                for (i, x) in solved.chunks_exact_mut(f).enumerate() {
+                    let row = side.interactions.row(done + chunk * ROWS + i);
+                    match (&directly, model.solver) {
+                        (Some(z), _) if row.0.len() <= few => {
+                            solve_few(&problem, z, row, x, scratch);
+                        }
+                        (_, Solver::ConjugateGradient) => {
+                            conjugate_gradient(&problem, row, x, scratch)?;
+                        }
+                        (_, Solver::Cholesky) => solve_normal(&problem, row, x, scratch)?,
                     }
-                    (_, Solver::ConjugateGradient) => {
-                        conjugate_gradient(&problem, row, x, scratch)?;
-                    }
-                    (_, Solver::Cholesky) => solve_normal(&problem, row, x, scratch)?,
                 }
-            }
-            Ok(())
-        },
-    )
+                Ok(())
+            },
+        )?;
+        done = end;
+        told(done, solved);
+    }
+    Ok(())
 }
 
 /// Up to how many interactions a row is cheaper to solve in their space, and for how many rows of

@@ -7,6 +7,7 @@ pub(crate) mod svd;
 pub(crate) mod weighting;
 
 use teller_numeric::{Control, OptionError, Options};
+use teller_payload::{CheckpointError, SharedBytes};
 
 use crate::dense::gram_parts;
 use crate::{AlsParams, Error, FittedRecommender, Interactions, SvdParams};
@@ -51,24 +52,32 @@ impl AlgorithmParams {
     }
 }
 
-/// Trains a recommender on the ambient rayon pool.
+/// Trains a recommender on the ambient rayon pool, or goes on with a training from a checkpoint
+/// (`resume`) that an earlier call with the same arguments offered to its control; the result is
+/// the same.
 ///
 /// # Errors
-/// [`Error::Cancelled`]; [`Error::Diverged`] when weights are so large that numbers overflow.
+/// [`Error::Cancelled`]; [`Error::Diverged`] when weights are so large that numbers overflow;
+/// [`Error::Checkpoint`] when the checkpoint is damaged or of anything else.
 pub fn fit(
     algorithm: &AlgorithmParams,
     data: &Interactions,
+    resume: Option<SharedBytes>,
     control: &dyn Control,
 ) -> Result<FittedRecommender, Error> {
-    match algorithm {
-        AlgorithmParams::Als(params) => als::fit(params, data, control),
-        AlgorithmParams::Svd(params) => svd::fit(params, data, control),
-        AlgorithmParams::Popular => Ok(popular::fit(data)),
+    match (algorithm, resume) {
+        (AlgorithmParams::Als(params), resume) => als::fit(params, data, resume, control),
+        (AlgorithmParams::Svd(params), resume) => svd::fit(params, data, resume, control),
+        (AlgorithmParams::Popular, None) => Ok(popular::fit(data)),
+        // It is done at once and leaves no checkpoints.
+        (AlgorithmParams::Popular, Some(_)) => {
+            Err(CheckpointError::OtherTraining("parameters").into())
+        }
     }
 }
 
-/// Bytes that [`fit`] takes at its peak, [`FittedRecommender::parts`] and the interactions
-/// included, the ids' texts not.
+/// Bytes that [`fit`] takes at its peak, one checkpoint, [`FittedRecommender::parts`] and the
+/// interactions included, the ids' texts not.
 pub fn memory_needed(
     algorithm: &AlgorithmParams,
     users: u64,
@@ -81,18 +90,19 @@ pub fn memory_needed(
     let square = |n: u64, parts: u64| n.saturating_mul(n).saturating_mul(4 * (parts + 16));
     let parts = |rows: u64| gram_parts(rows as usize) as u64;
     let training = match algorithm {
-        // Both matrices with weights as they count, the factors, and those of one side times an
-        // inverse.
+        // Both matrices with weights as they count, the factors, those of one side times an
+        // inverse, and the factors in a checkpoint.
         AlgorithmParams::Als(params) => matrix
             .saturating_mul(2)
-            .saturating_add(numbers(params.factors as u64).saturating_mul(2))
+            .saturating_add(numbers(params.factors as u64).saturating_mul(3))
             .saturating_add(square(params.factors as u64, parts(users.max(items)))),
-        // Two tall matrices a side while one is turned into the next.
+        // Two tall matrices a side while one is turned into the next, and one in a checkpoint.
         AlgorithmParams::Svd(params) => {
             let width = (params.factors + params.oversampling) as u64;
             matrix
                 .saturating_mul(2)
                 .saturating_add(numbers(width).saturating_mul(2))
+                .saturating_add(users.max(items).saturating_mul(width).saturating_mul(4))
                 .saturating_add(square(width, parts(users.max(items))))
         }
         AlgorithmParams::Popular => 0,

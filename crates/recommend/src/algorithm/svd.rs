@@ -3,8 +3,13 @@
 //! Halko, Martinsson and Tropp, "Finding Structure with Randomness", SIAM Review 2011,
 //! algorithms 4.4 and 5.1.
 
+use std::time::Instant;
+
 use rayon::prelude::*;
-use teller_numeric::{Cancelled, Control, OptionError, Options, Stream};
+use teller_numeric::{
+    Cancelled, CheckpointBytes, Control, Moment, OptionError, Options, Step, Stream,
+};
+use teller_payload::{CheckpointError, SharedBytes, TrainingKey};
 
 use super::weighting::Weighting;
 use crate::csr::Csr;
@@ -13,6 +18,8 @@ use crate::fitted::FittedFactors;
 use crate::vectors::axpy;
 use crate::{Error, FittedRecommender, Interactions};
 
+/// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
+const REVISION: u32 = 1;
 const ROWS: usize = 64;
 
 /// Parameters of the truncated singular value decomposition.
@@ -46,25 +53,63 @@ impl SvdParams {
 pub(crate) fn fit(
     params: &SvdParams,
     data: &Interactions,
+    resume: Option<SharedBytes>,
     control: &dyn Control,
 ) -> Result<FittedRecommender, Error> {
+    let key = TrainingKey::new(&format!("svd {REVISION} {params:?}"), data.digest(control)?);
     // Divided by the largest weight, no product overflows; the values are multiplied back.
     let mut by_user = params.weighting.apply(data.by_user()).into_owned();
     let scale = by_user.values.iter().copied().fold(0.0, f32::max);
     by_user.values.iter_mut().for_each(|value| *value /= scale);
+    let total: f64 = by_user.values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     let by_item = by_user.transpose(data.items().len(), control)?;
     let (n, m) = (by_user.rows(), by_item.rows());
     let factors = params.factors.min(n).min(m);
     let width = (factors + params.oversampling).min(n).min(m);
 
-    let mut users = product(&by_user, &random(params, m, width, control)?, width, control)?;
-    for _ in 0..params.power_iterations {
-        users = orthonormal(users, width, control)?;
-        let items = orthonormal(product(&by_item, &users, width, control)?, width, control)?;
-        users = product(&by_user, &items, width, control)?;
+    let offer = |moment, subspace: &Subspace| {
+        control.checkpoint(moment, &|| subspace.checkpoint(&key, width));
+    };
+    let mut subspace = match resume {
+        Some(checkpoint) => {
+            Subspace::read(&key, checkpoint, params.power_iterations, [n, m], width)?
+        }
+        None => {
+            let start = random(params, m, width, control)?;
+            let tall = product(&by_user, &start, width, control)?;
+            let start = Subspace { halves: 0, loss: 0.0, tall };
+            offer(Moment::InsideStep, &start);
+            start
+        }
+    };
+    while subspace.halves < 2 * params.power_iterations {
+        let begun = Instant::now();
+        if subspace.is_of_users() {
+            let users = orthonormal(std::mem::take(&mut subspace.tall), width, control)?;
+            let items = product(&by_item, &users, width, control)?;
+            drop(users);
+            let squares = gram(&items, width, control)?;
+            // The users' basis is orthonormal, so this is what its span explains.
+            let explained = squares.iter().step_by(width + 1).sum::<f64>() / total;
+            subspace.loss = (1.0 - explained).max(0.0);
+            subspace.tall = orthonormal_by(squares, &items, width, control)?;
+            subspace.halves += 1;
+            offer(Moment::InsideStep, &subspace);
+        }
+        subspace.tall = product(&by_user, &subspace.tall, width, control)?;
+        subspace.halves += 1;
+        control.report(Step {
+            step: subspace.halves / 2,
+            of: params.power_iterations,
+            loss: subspace.loss,
+            validation: None,
+            rows: data.len() as u64,
+            elapsed: begun.elapsed(),
+        });
+        offer(Moment::EndOfStep, &subspace);
     }
     // Twice is enough: the second pass removes what rounding left of the first.
-    users = orthonormal(orthonormal(users, width, control)?, width, control)?;
+    let users = orthonormal(orthonormal(subspace.tall, width, control)?, width, control)?;
     let items = product(&by_item, &users, width, control)?;
     // With Q the users' subspace, A is about Q (A'Q)', and A'Q = W S V' by the eigenvectors of its
     // Gram matrix: the users' factors are Q V S, the items' A'Q V / S = W.
@@ -87,12 +132,62 @@ pub(crate) fn fit(
         return Err(Error::Diverged { algorithm: "svd", step: 1, loss: f64::INFINITY });
     }
     // What the kept values leave of the sum of squares: the squared error of the approximation.
-    let total: f64 = by_user.values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     let kept: f64 = values[..factors].iter().sum();
     let explained = (kept / total).clamp(0.0, 1.0);
     let factors = FittedFactors { count: factors, users, items };
     let metrics = [("loss", 1.0 - explained), ("factors", factors.count as f64)];
     Ok(FittedRecommender::new(data, Some(factors), metrics))
+}
+
+/// A training on its way.
+struct Subspace {
+    /// Products since the first, two an iteration: with the transpose, then with the matrix.
+    halves: u32,
+    /// Share of the squares that the users' last subspace left, 0 before the first.
+    loss: f64,
+    /// What the last product gave, of the users or of the items; that of the items orthonormal.
+    tall: Vec<f32>,
+}
+
+impl Subspace {
+    fn is_of_users(&self) -> bool {
+        self.halves.is_multiple_of(2)
+    }
+
+    /// The whole state, or nothing if the memory is not to be had.
+    fn checkpoint(&self, key: &TrainingKey, width: usize) -> Option<CheckpointBytes> {
+        let position = [u64::from(self.halves), self.loss.to_bits()];
+        let mut writer = key.writer();
+        writer.array("position", &[2], &position);
+        writer.array("subspace", &[self.tall.len() / width, width], &self.tall);
+        Some(Box::new(writer.try_finish()?))
+    }
+
+    /// A checkpoint's, for a matrix of `n` users and `m` items.
+    fn read(
+        key: &TrainingKey,
+        checkpoint: SharedBytes,
+        iterations: u32,
+        [n, m]: [usize; 2],
+        width: usize,
+    ) -> Result<Self, CheckpointError> {
+        let payload = key.read(checkpoint)?;
+        let position = payload.get(payload.array_of::<u64>("position", &[2])?);
+        let (got, expected) = (position[0], 2 * u64::from(iterations));
+        if got > expected {
+            let what = "half iteration";
+            return Err(CheckpointError::Position { what, got, expected });
+        }
+        let loss = f64::from_bits(position[1]);
+        if !loss.is_finite() {
+            return Err(CheckpointError::NotFinite("loss"));
+        }
+        let mut subspace = Self { halves: got as u32, loss, tall: Vec::new() };
+        let rows = if subspace.is_of_users() { n } else { m };
+        let tall = payload.array_of::<f32>("subspace", &[rows, width])?;
+        subspace.tall.extend_from_slice(payload.get(tall));
+        Ok(subspace)
+    }
 }
 
 /// Standard normal numbers, each row from its own stream.
@@ -141,7 +236,16 @@ fn product(
 /// An orthonormal basis of the columns' span, by the Cholesky factor of the Gram matrix; columns
 /// that depend on others become zero.
 fn orthonormal(tall: Vec<f32>, width: usize, control: &dyn Control) -> Result<Vec<f32>, Cancelled> {
-    let mut upper = gram(&tall, width, control)?;
-    cholesky(&mut upper, width);
-    multiply(&tall, width, &upper_inverse(&upper, width), width, control)
+    orthonormal_by(gram(&tall, width, control)?, &tall, width, control)
+}
+
+/// [`orthonormal`] of columns whose Gram matrix is known.
+fn orthonormal_by(
+    mut gram: Vec<f64>,
+    tall: &[f32],
+    width: usize,
+    control: &dyn Control,
+) -> Result<Vec<f32>, Cancelled> {
+    cholesky(&mut gram, width);
+    multiply(tall, width, &upper_inverse(&gram, width), width, control)
 }

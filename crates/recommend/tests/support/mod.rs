@@ -36,7 +36,7 @@ pub fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T 
 }
 
 pub fn train(given: &Value, data: &Interactions) -> FittedRecommender {
-    on_threads(2, || fit(&params(given), data, &Uninterrupted).unwrap())
+    on_threads(2, || fit(&params(given), data, None, &Uninterrupted).unwrap())
 }
 
 pub fn parts(fitted: &FittedRecommender) -> BTreeMap<String, SharedBytes> {
