@@ -60,17 +60,26 @@ impl Server {
         assert!(status.expect("scripts/server.sh runs").success(), "the server did not restart");
     }
 
+    /// Stops the server in an orderly way; [`Server::recover`] starts it again.
+    pub fn stop(&self) {
+        let status = script().arg("stop").arg(&self.folder).status();
+        assert!(status.expect("scripts/server.sh runs").success(), "the server did not stop");
+    }
+
     /// Ends the postmaster as a crash would, with SIGKILL.
     pub fn kill(&self) {
         let status = script().arg("kill").arg(&self.folder).status();
         assert!(status.expect("scripts/server.sh runs").success(), "the server was not killed");
     }
 
-    /// Starts the server after [`Server::kill`]; while processes of the old one are still there
+    /// Starts the server unless it runs; while processes of the old one are still there
     /// PostgreSQL refuses to, so this tries for ten seconds.
     pub fn recover(&self) {
         let start = Instant::now();
         loop {
+            if self.config("postgres", "postgres").connect(NoTls).is_ok() {
+                return;
+            }
             let output = script().arg("start").arg(&self.folder).output();
             let output = output.expect("scripts/server.sh runs");
             if output.status.success() {

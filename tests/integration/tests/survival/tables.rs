@@ -3,9 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use postgres::error::SqlState;
+use teller_tests::shared_files::only_file;
 use teller_tests::{Database, Statements};
 
-use crate::{answers, asking, endless, train, two_groups, wait_until, wait_until_it_trains};
+use crate::{
+    answers, asking, endless, train, train_large, two_groups, wait_until, wait_until_it_trains,
+};
 
 #[test]
 fn the_extension_stays_while_models_exist() {
@@ -71,6 +74,41 @@ fn a_database_is_dropped_by_force_alone_while_a_model_is_trained() {
     admin.refused(&drop, &SqlState::OBJECT_IN_USE);
     admin.run(&format!("{drop} WITH (FORCE)"));
     assert!(work.join().unwrap());
+}
+
+#[test]
+fn a_database_is_dropped_by_force_alone_while_a_model_is_served() {
+    let database = Database::new();
+    let other = Database::new();
+    let (mut idle, mut busy) = (database.connect(), database.connect());
+    let mut admin = other.connect();
+    train_large(&mut idle, "m", 31);
+    answers(&mut idle, "m");
+    let file = only_file(&mut idle);
+    let pid: i32 = busy.value("SELECT pg_backend_pid()");
+    let work = std::thread::spawn(move || {
+        let calls = "SELECT count(*) FROM generate_series(1, 100000000) u,
+             LATERAL teller.recommend(u % 30000, 1, 'm')";
+        (busy.simple_query(calls).unwrap_err().code().cloned(), busy)
+    });
+    let active = format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE pid = {pid} AND state = 'active' AND query LIKE '%recommend%'"
+    );
+    wait_until("the model is served", || admin.value::<i64>(&active) == 1);
+    let drop = format!("DROP DATABASE {}", database.name());
+    // PostgreSQL waits five seconds for the sessions to end before it says so.
+    admin.refused(&drop, &SqlState::OBJECT_IN_USE);
+    answers(&mut idle, "m");
+    admin.run(&format!("{drop} WITH (FORCE)"));
+    let (ended, _session) = work.join().unwrap();
+    assert_eq!(ended, Some(SqlState::ADMIN_SHUTDOWN));
+    assert!(idle.simple_query("SELECT 1").is_err());
+    // Whoever next loads a model cleans up.
+    train_large(&mut admin, "m", 977);
+    answers(&mut admin, "m");
+    assert!(!file.exists());
+    only_file(&mut admin);
 }
 
 #[test]
