@@ -63,8 +63,10 @@ pub enum Error {
     Gate(String),
     #[error("the training data must be one SELECT")]
     NotOneSelect,
-    #[error("the training data must only read")]
-    WritesInData,
+    #[error("the training data must only read, got {what}")]
+    WritesInData { what: String },
+    #[error("a stored query must not read temporary tables, got {table}")]
+    TemporaryInData { table: String },
     #[error("the training data lacks the column \"{name}\" ({expected})")]
     MissingColumn { name: &'static str, expected: &'static str },
     #[error("the training data has a column \"{name}\" that the task does not use")]
@@ -140,7 +142,8 @@ impl Error {
             | Self::Data(_)
             | Self::K(_) => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NotOneSelect => Code::ERRCODE_SYNTAX_ERROR,
-            Self::WritesInData => Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Self::WritesInData { .. } => Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Self::TemporaryInData { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::MissingColumn { .. } | Self::UnknownColumn { .. } => {
                 Code::ERRCODE_UNDEFINED_COLUMN
             }
@@ -200,6 +203,14 @@ impl Error {
             Self::MissingColumn { name, .. } => {
                 Some(format!("Name the column in the query: SELECT ... AS {name}."))
             }
+            Self::WritesInData { .. } => Some(
+                "Prepare what the data needs in statements of their own, before it is read."
+                    .to_owned(),
+            ),
+            Self::TemporaryInData { .. } => Some(
+                "A temporary table is one session's; name the schema of the table that is meant."
+                    .to_owned(),
+            ),
             Self::NullInData { name, .. } => {
                 Some(format!("Leave such rows out: WHERE {name} IS NOT NULL."))
             }

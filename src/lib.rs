@@ -34,6 +34,7 @@ pub extern "C-unwind" fn _PG_init() {
     hide_backtraces();
     settings::init();
     bridge::snapshot::init();
+    bridge::sandbox::install();
 }
 
 /// Errors go to clients: they must not carry our call stack, whatever the server's environment.

@@ -1,9 +1,10 @@
 //! The seams to PostgreSQL where unsafe code is unavoidable: interrupts, threads, identity,
-//! snapshots and transactions.
+//! sandboxes, snapshots and transactions.
 
 pub mod identity;
 pub mod interrupts;
 pub mod messages;
+pub mod sandbox;
 pub mod snapshot;
 pub mod transaction;
 pub mod workers;

@@ -1,7 +1,7 @@
 //! Training data: the rows of a SELECT that somebody wrote.
 //!
-//! The query runs as the caller, inside a security-restricted operation and in a read-only
-//! transaction, through a cursor, so that memory does not grow with the rows.
+//! The query runs in a sandbox, in which it can only read, and through a cursor, so that memory
+//! does not grow with the rows.
 
 use std::ffi::{CStr, CString};
 
@@ -10,7 +10,9 @@ use pgrx::spi::{Spi, SpiClient};
 use teller_numeric::options::nearest;
 use teller_recommend::IdRef;
 
-use crate::bridge::identity::{self, ReadOnlyTransaction, RestrictedIdentity};
+use crate::bridge::messages;
+use crate::bridge::sandbox::{self, Reader};
+use crate::catalog::rows_digest::RowsDigest;
 use crate::error::Error;
 
 /// Rows fetched at a time.
@@ -51,51 +53,96 @@ pub struct Column {
     pub required: bool,
 }
 
-/// Runs `query` and calls `each` for every row, with the values of `columns` in their order.
-/// Returns the number of rows.
+/// A SELECT, and who reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The statement.
+    pub text: &'a str,
+    /// In whose name.
+    pub reader: Reader<'a>,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct RowsRead {
+    /// The number of rows.
+    pub rows: u64,
+    /// SHA-256 over the values of all rows in their order, in hexadecimal; see [`RowsDigest`].
+    #[allow(dead_code, reason = "for lineage")]
+    pub digest: String,
+}
+
+/// Runs `query` and calls `each` for every row, with the values of `columns`. It must take each of
+/// them once, in their order.
 pub fn read(
-    query: &str,
+    query: Query,
     columns: &[Column],
     mut each: impl FnMut(&DataRow) -> Result<(), Error>,
-) -> Result<u64, Error> {
-    let c_query = CString::new(query).map_err(|_| Error::NotOneSelect)?;
-    Spi::connect(|_client: &SpiClient| {
-        let _restricted = RestrictedIdentity::enter(identity::current_user());
-        let _read_only = ReadOnlyTransaction::enter();
-        // SAFETY: SPI is connected. The plan and the portal live until SPI_finish; the portal's
-        // descriptor is valid while it is open.
-        unsafe {
-            let plan = pg_sys::SPI_prepare(c_query.as_ptr(), 0, std::ptr::null_mut());
-            check_is_one_select(plan)?;
-            let portal = pg_sys::SPI_cursor_open(
-                std::ptr::null(),
-                plan,
-                std::ptr::null_mut(),
-                std::ptr::null(),
-                true,
-            );
-            let sources = match_columns((*portal).tupDesc, columns)?;
+) -> Result<RowsRead, Error> {
+    let c_query = CString::new(query.text).map_err(|_| Error::NotOneSelect)?;
+    let digest = RowsDigest::default();
+    let rows = Spi::connect(|_client: &SpiClient| {
+        sandbox::run(query.reader, || {
+            let portal = open(&c_query)?;
+            // SAFETY: the portal's descriptor is valid while it is open; it is closed when the
+            // sandbox is left.
+            let sources = unsafe { match_columns((*portal).tupDesc, columns)? };
             let mut rows = 0u64;
-            loop {
-                pg_sys::SPI_cursor_fetch(portal, true, BATCH);
-                let fetched = pg_sys::SPI_processed;
-                if fetched == 0 {
-                    break;
-                }
-                let table = pg_sys::SPI_tuptable;
-                for index in 0..fetched as usize {
+            // SAFETY: SPI is connected; what is fetched stays until it is freed.
+            while let Some((table, fetched)) = unsafe { fetch(portal) } {
+                for index in 0..fetched {
                     rows += 1;
-                    let tuple = *(*table).vals.add(index);
-                    let descriptor = (*table).tupdesc;
-                    each(&DataRow { sources: &sources, columns, tuple, descriptor, number: rows })?;
+                    // SAFETY: `fetched` rows stand in the table.
+                    let (tuple, descriptor) =
+                        unsafe { (*(*table).vals.add(index), (*table).tupdesc) };
+                    each(&DataRow {
+                        sources: &sources,
+                        columns,
+                        tuple,
+                        descriptor,
+                        number: rows,
+                        digest: &digest,
+                    })?;
                 }
-                pg_sys::SPI_freetuptable(table);
+                // SAFETY: nothing of its rows is kept.
+                unsafe { pg_sys::SPI_freetuptable(table) };
                 pgrx::check_for_interrupts!();
             }
-            pg_sys::SPI_cursor_close(portal);
             Ok(rows)
-        }
-    })
+        })
+    })?;
+    let digest = digest.finish();
+    messages::debug(&format!("read {rows} rows with the SHA-256 {digest}"));
+    Ok(RowsRead { rows, digest })
+}
+
+/// Opens a cursor. SPI is connected; plan and portal live until the sandbox is left.
+fn open(query: &CStr) -> Result<pg_sys::Portal, Error> {
+    // SAFETY: the query is NUL-terminated; the plan is checked before it is run.
+    unsafe {
+        let plan = pg_sys::SPI_prepare(query.as_ptr(), 0, std::ptr::null_mut());
+        check_is_one_select(plan)?;
+        Ok(pg_sys::SPI_cursor_open(
+            std::ptr::null(),
+            plan,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            true,
+        ))
+    }
+}
+
+/// The next rows and their number.
+///
+/// # Safety
+/// `portal` is open and SPI connected.
+unsafe fn fetch(portal: pg_sys::Portal) -> Option<(*mut pg_sys::SPITupleTable, usize)> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        pg_sys::SPI_cursor_fetch(portal, true, BATCH);
+        let fetched = pg_sys::SPI_processed as usize;
+        (fetched > 0).then_some((pg_sys::SPI_tuptable, fetched))
+    }
 }
 
 /// # Safety
@@ -119,7 +166,8 @@ unsafe fn check_is_one_select(plan: pg_sys::SPIPlanPtr) -> Result<(), Error> {
         let queries = (*source).query_list;
         let query = (*(*queries).elements).ptr_value.cast::<pg_sys::Query>();
         if (*query).hasModifyingCTE || !(*query).rowMarks.is_null() {
-            return Err(Error::WritesInData);
+            let what = "a statement that writes or locks rows".to_owned();
+            return Err(Error::WritesInData { what });
         }
         Ok(())
     }
@@ -201,6 +249,7 @@ pub struct DataRow<'a> {
     tuple: pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
     number: u64,
+    digest: &'a RowsDigest,
 }
 
 impl DataRow<'_> {
@@ -238,7 +287,9 @@ impl DataRow<'_> {
         unsafe {
             let toasted: *mut pg_sys::varlena = datum.cast_mut_ptr();
             let plain = pg_sys::pg_detoast_datum_packed(toasted);
-            let result = read(pgrx::varlena::varlena_to_byte_slice(plain));
+            let bytes = pgrx::varlena::varlena_to_byte_slice(plain);
+            self.digest.bytes(bytes);
+            let result = read(bytes);
             if plain != toasted {
                 pg_sys::pfree(plain.cast());
             }
@@ -252,7 +303,9 @@ impl DataRow<'_> {
         // SAFETY: the output function belongs to the column's type; its result is freed here.
         unsafe {
             let printed = pg_sys::OidOutputFunctionCall(source.output, datum);
-            let result = read(&CStr::from_ptr(printed).to_string_lossy());
+            let text = CStr::from_ptr(printed).to_string_lossy();
+            self.digest.text(&text);
+            let result = read(&text);
             pg_sys::pfree(printed.cast());
             Ok(result)
         }
@@ -262,33 +315,40 @@ impl DataRow<'_> {
     pub fn id<T>(&self, column: usize, read: impl FnOnce(IdRef) -> T) -> Result<T, Error> {
         let (datum, source) = self.required(column)?;
         match integer(datum, source.type_oid) {
-            Some(integer) => Ok(read(IdRef::Integer(integer))),
+            Some(integer) => {
+                self.digest.integer(integer);
+                Ok(read(IdRef::Integer(integer)))
+            }
             None => self.text(column, |text| read(IdRef::Text(text))),
         }
     }
 
     /// A number, or nothing if the query has no such column.
     pub fn number_of(&self, column: usize) -> Result<Option<f64>, Error> {
-        let Some((datum, source)) = self.value(column)? else { return Ok(None) };
-        if let Some(integer) = integer(datum, source.type_oid) {
-            return Ok(Some(integer as f64));
-        }
-        // SAFETY: `accepts` admitted these types alone; the numeric is converted by PostgreSQL.
-        let number = unsafe {
-            match source.type_oid {
-                pg_sys::FLOAT4OID => f64::from(f32::from_bits(datum.value() as u32)),
-                pg_sys::FLOAT8OID => f64::from_bits(datum.value() as u64),
-                _ => {
-                    let float = pg_sys::OidFunctionCall1Coll(
-                        pg_sys::F_FLOAT8_NUMERIC.into(),
-                        pg_sys::Oid::INVALID,
-                        datum,
-                    );
-                    f64::from_bits(float.value() as u64)
-                }
+        let number = self.value(column)?.map(|(datum, source)| number(datum, source.type_oid));
+        self.digest.number(number);
+        Ok(number)
+    }
+}
+
+fn number(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> f64 {
+    if let Some(integer) = integer(datum, type_oid) {
+        return integer as f64;
+    }
+    // SAFETY: `accepts` admitted these types alone; the numeric is converted by PostgreSQL.
+    unsafe {
+        match type_oid {
+            pg_sys::FLOAT4OID => f64::from(f32::from_bits(datum.value() as u32)),
+            pg_sys::FLOAT8OID => f64::from_bits(datum.value() as u64),
+            _ => {
+                let float = pg_sys::OidFunctionCall1Coll(
+                    pg_sys::F_FLOAT8_NUMERIC.into(),
+                    pg_sys::Oid::INVALID,
+                    datum,
+                );
+                f64::from_bits(float.value() as u64)
             }
-        };
-        Ok(Some(number))
+        }
     }
 }
 

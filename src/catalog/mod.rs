@@ -6,6 +6,7 @@ pub mod life;
 pub mod manifest;
 pub mod model_table;
 pub mod name;
+mod rows_digest;
 pub mod store;
 pub mod timestamp;
 pub mod version;

@@ -2,8 +2,10 @@
 
 use pgrx::pg_sys;
 
+use crate::bridge::sandbox::Reader;
 use crate::bridge::workers;
 use crate::cache::{self, Model};
+use crate::catalog::data::Query;
 use crate::catalog::manifest::Task;
 use crate::catalog::version::Wanted;
 use crate::error::Error;
@@ -13,29 +15,30 @@ use crate::training::{image_classification, recommendation};
 /// Ranks up to here count for a recommender.
 const K: usize = 10;
 
-/// The metrics of a version of `model` on the rows of `query`.
+/// The metrics of a version of `model` on the rows of the caller's `query`.
 pub fn evaluate_version(
     model: pg_sys::Oid,
     query: &str,
     wanted: Wanted,
 ) -> Result<Vec<(String, f64)>, Error> {
-    evaluate(&*cache::version(model, wanted)?, query)
+    evaluate(&*cache::version(model, wanted)?, Query { text: query, reader: Reader::Caller })
 }
 
 /// The metrics of `model` on the rows of `query`.
-pub fn evaluate(model: &Model, query: &str) -> Result<Vec<(String, f64)>, Error> {
+pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error> {
     let limit = settings::max_training_memory();
     match model.task() {
         Task::ImageClassification => {
             let images = model.images()?;
-            let dataset = image_classification::read_dataset(query, images.preprocessing(), limit)?
-                .finish_for_evaluation()?;
+            let (dataset, _) =
+                image_classification::read_dataset(query, images.preprocessing(), limit)?;
+            let dataset = dataset.finish_for_evaluation()?;
             let classifier = images.classifier();
             run(|control| teller_nn::evaluate(classifier, &dataset, control))
         }
         Task::Recommendation => {
             let recommender = model.recommender()?;
-            let held_out = recommendation::read_interactions(query, limit)?;
+            let (held_out, _) = recommendation::read_interactions(query, limit)?;
             run(|control| teller_recommend::evaluate(recommender, &held_out, K, control))
         }
     }

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use teller_numeric::Options;
 use teller_numeric::options::nearest;
 
+use crate::bridge::sandbox::Reader;
 use crate::cache::Model;
+use crate::catalog::data::Query;
 use crate::error::Error;
 use crate::training::evaluation::evaluate;
 
@@ -52,10 +54,15 @@ impl Gate {
         }
     }
 
-    /// Measures both on the gate's data.
-    pub fn judge(&self, challenger: &Model, champion: Option<&Model>) -> Result<Verdict, Error> {
-        let challenger = self.measure(challenger)?;
-        let champion = champion.map(|champion| self.measure(champion)).transpose()?;
+    /// Measures both on the gate's data, as `reader` reads them.
+    pub fn judge(
+        &self,
+        challenger: &Model,
+        champion: Option<&Model>,
+        reader: Reader,
+    ) -> Result<Verdict, Error> {
+        let challenger = self.measure(challenger, reader)?;
+        let champion = champion.map(|champion| self.measure(champion, reader)).transpose()?;
         let drop = champion.map(|champion| {
             if self.metric == LOG_LOSS { challenger - champion } else { champion - challenger }
         });
@@ -69,8 +76,8 @@ impl Gate {
         Ok(Verdict { metric: self.metric.clone(), challenger, champion, passed })
     }
 
-    fn measure(&self, model: &Model) -> Result<f64, Error> {
-        let figures = evaluate(model, &self.data)?;
+    fn measure(&self, model: &Model, reader: Reader) -> Result<f64, Error> {
+        let figures = evaluate(model, Query { text: &self.data, reader })?;
         let names = || figures.iter().map(|(name, _)| &**name);
         figures.iter().find(|(name, _)| *name == self.metric).map(|(_, value)| *value).ok_or_else(
             || {

@@ -10,7 +10,7 @@ use teller_numeric::Options;
 use crate::bridge::interrupts::StatementControl;
 use crate::bridge::workers;
 use crate::cache::{ImageModelInfo, WEIGHTS};
-use crate::catalog::data::{self, Column, Kind};
+use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
@@ -46,9 +46,10 @@ impl Plan {
         Ok(Self { architecture, preprocessing, params })
     }
 
-    pub fn train(&self, query: &str) -> Result<Trained, Error> {
+    pub fn train(&self, query: Query) -> Result<Trained, Error> {
         let limit = settings::max_training_memory();
-        let dataset = read_dataset(query, &self.preprocessing, limit)?.finish()?;
+        let (dataset, read) = read_dataset(query, &self.preprocessing, limit)?;
+        let dataset = dataset.finish()?;
         let (rows, classes) = (dataset.len() as u64, dataset.labels().len());
         self.architecture.check(classes).map_err(teller_nn::Error::from)?;
         let needed = teller_nn::memory_needed(&self.architecture, &self.params, rows, classes)?;
@@ -71,7 +72,7 @@ impl Plan {
         };
         Ok(Trained {
             algorithm: "cnn",
-            rows,
+            read,
             model: serde_json::to_value(info)
                 .map_err(|error| Error::Internal(error.to_string()))?,
             metrics: metrics(figures.iter().map(|(name, value)| (&**name, *value))),
@@ -85,10 +86,10 @@ impl Plan {
 
 /// Decodes the images of a query into one data set of at most `limit` bytes.
 pub fn read_dataset(
-    query: &str,
+    query: Query,
     preprocessing: &Preprocessing,
     limit: u64,
-) -> Result<ImageDatasetBuilder, Error> {
+) -> Result<(ImageDatasetBuilder, RowsRead), Error> {
     let limits = Limits { max_pixels: settings::max_image_pixels() };
     let mut raster = vec![0; preprocessing.raster_len()];
     let mut builder = ImageDatasetBuilder::new(
@@ -96,7 +97,7 @@ pub fn read_dataset(
         preprocessing.width(),
         preprocessing.channels(),
     );
-    data::read(query, &COLUMNS, |row| {
+    let read = data::read(query, &COLUMNS, |row| {
         row.bytes(0, |image| preprocessing.raster(image, &limits, &StatementControl, &mut raster))?
             .map_err(|source| Error::DataRow { row: row.number(), source })?;
         row.text(1, |label| builder.push(&raster, label))??;
@@ -107,5 +108,5 @@ pub fn read_dataset(
         }
         Ok(())
     })?;
-    Ok(builder)
+    Ok((builder, read))
 }

@@ -13,8 +13,10 @@ use serde_json::{Map, Value};
 use teller_numeric::Options;
 
 use crate::bridge::identity;
+use crate::bridge::sandbox::Reader;
 use crate::bridge::transaction::refuse_read_only;
 use crate::cache::{self, Model};
+use crate::catalog::data::{Query, RowsRead};
 use crate::catalog::manifest::{GATE, Manifest, Task};
 use crate::catalog::model_table::ModelTable;
 use crate::catalog::store::{self, TrainedVersion};
@@ -44,7 +46,7 @@ pub struct Outcome {
 /// What a task's training gives.
 struct Trained {
     algorithm: &'static str,
-    rows: u64,
+    read: RowsRead,
     model: Value,
     metrics: Map<String, Value>,
     version: TrainedVersion,
@@ -99,7 +101,7 @@ impl Plan {
         Ok(Self { engine, promotion })
     }
 
-    fn train(&self, data: &str) -> Result<Trained, Error> {
+    fn train(&self, data: Query) -> Result<Trained, Error> {
         match &self.engine {
             Engine::ImageClassification(plan) => plan.train(data),
             Engine::Recommendation(plan) => plan.train(data),
@@ -116,7 +118,9 @@ pub fn train(request: &Request) -> Result<Outcome, Error> {
     let plan = Plan::read(task, request.options)?;
     let table = store::find_or_create(request.model)?;
     refuse_other_task(&table, task)?;
-    let Trained { algorithm, rows, model, metrics, version } = plan.train(request.data)?;
+    let reader = Reader::Caller;
+    let Trained { algorithm, read, model, metrics, version } =
+        plan.train(Query { text: request.data, reader })?;
     let (parts, digest) = version.describe();
     let mut manifest = Manifest {
         task,
@@ -124,7 +128,7 @@ pub fn train(request: &Request) -> Result<Outcome, Error> {
         options: request.options.clone(),
         data: request.data.to_owned(),
         search_path: search_path(),
-        rows,
+        rows: read.rows,
         model,
         metrics,
         parts,
@@ -134,7 +138,7 @@ pub fn train(request: &Request) -> Result<Outcome, Error> {
         trained_at: timestamp::statement_start(),
         seconds: began.elapsed().as_secs_f64(),
     };
-    let promote = plan.promotion.decide(&table, &version, &mut manifest)?;
+    let promote = plan.promotion.decide(&table, &version, &mut manifest, reader)?;
     let (number, status) = store::store(&table, &version, &manifest, promote)?;
     Ok(Outcome {
         model: table.oid(),
@@ -152,6 +156,7 @@ impl Promotion {
         table: &ModelTable,
         version: &TrainedVersion,
         manifest: &mut Manifest,
+        reader: Reader,
     ) -> Result<bool, Error> {
         let Some(gate) = &self.gate else { return Ok(self.promote) };
         let challenger = Model::assemble(table.name(), manifest, &version.shared_parts())
@@ -160,7 +165,7 @@ impl Promotion {
             Err(Error::NoProduction { .. }) => None,
             champion => Some(champion?),
         };
-        let verdict = gate.judge(&challenger, champion.as_deref())?;
+        let verdict = gate.judge(&challenger, champion.as_deref(), reader)?;
         manifest.metrics.insert(GATE.to_owned(), verdict.to_json());
         Ok(self.promote && verdict.passed)
     }

@@ -7,7 +7,7 @@ use teller_recommend::{AlgorithmParams, Interactions, InteractionsBuilder};
 
 use crate::bridge::interrupts::StatementControl;
 use crate::bridge::workers;
-use crate::catalog::data::{self, Column, Kind};
+use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
@@ -28,9 +28,9 @@ impl Plan {
         Ok(Self(AlgorithmParams::read(options)?))
     }
 
-    pub fn train(&self, query: &str) -> Result<Trained, Error> {
+    pub fn train(&self, query: Query) -> Result<Trained, Error> {
         let limit = settings::max_training_memory();
-        let data = read_interactions(query, limit)?;
+        let (data, read) = read_interactions(query, limit)?;
         let (users, items) = (data.users().len(), data.items().len());
         let needed =
             teller_recommend::memory_needed(&self.0, users as u64, items as u64, data.len() as u64);
@@ -46,7 +46,7 @@ impl Plan {
         )??;
         Ok(Trained {
             algorithm: self.0.name(),
-            rows: data.len() as u64 + data.duplicates(),
+            read,
             model: serde_json::json!({}),
             metrics: metrics(fitted.metrics.iter().copied()),
             version: TrainedVersion {
@@ -62,12 +62,15 @@ impl Plan {
 }
 
 /// Reads the interactions of a query into one data set of at most `limit` bytes.
-pub fn read_interactions(query: &str, limit: u64) -> Result<Interactions, Error> {
+pub fn read_interactions(query: Query, limit: u64) -> Result<(Interactions, RowsRead), Error> {
     let mut builder = InteractionsBuilder::new(limit);
-    data::read(query, &COLUMNS, |row| {
-        let weight = row.number_of(2)?.unwrap_or(1.0) as f32;
-        row.id(0, |user| row.id(1, |item| builder.push(user, item, weight)))???;
-        Ok(())
+    let read = data::read(query, &COLUMNS, |row| {
+        row.id(0, |user| {
+            row.id(1, |item| {
+                let weight = row.number_of(2)?.unwrap_or(1.0) as f32;
+                Ok(builder.push(user, item, weight)?)
+            })
+        })??
     })?;
-    Ok(builder.finish(&StatementControl)?)
+    Ok((builder.finish(&StatementControl)?, read))
 }

@@ -13,6 +13,7 @@ mod real_data;
 mod recommend;
 mod refusals;
 mod registry;
+mod sandbox;
 mod shared;
 mod training;
 mod upgrade;
