@@ -8,6 +8,7 @@ mod documents;
 mod extension;
 mod forgery;
 mod images;
+mod privilege_matrix;
 mod privileges;
 mod real_data;
 mod recommend;
