@@ -97,7 +97,9 @@ BEGIN
     entry := (coalesce(last.id, 0) + 1, clock_timestamp(), session_role, acting_role, action,
               model, from_version, to_version, detail, coalesce(last.hash, ''), '');
     entry.hash := teller.audit_hash(entry);
-    INSERT INTO teller.audit_log SELECT entry.*;
+    -- The id is taken only if a repeatable read transaction does not see the last row: then this
+    -- raises a serialization failure, after which programs try again.
+    INSERT INTO teller.audit_log SELECT entry.* ON CONFLICT (id) DO NOTHING;
 END $$;
 COMMENT ON FUNCTION teller.append_audit(text, text, text, text, int, int, jsonb) IS
     'Adds a row to the audit log; for the extension itself';

@@ -7,11 +7,13 @@
 
 mod data;
 mod database;
+mod interleaving;
 mod server;
 pub mod shared_files;
 mod statement;
 
 pub use data::{external, load_mnist, load_tsv, repository};
 pub use database::Database;
+pub use interleaving::{Step, every_order};
 pub use server::Server;
 pub use statement::Statements;

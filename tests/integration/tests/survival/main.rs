@@ -6,6 +6,7 @@ mod disk;
 mod dump;
 mod files;
 mod freshness;
+mod isolation;
 mod privileges;
 mod replicas;
 mod tables;
