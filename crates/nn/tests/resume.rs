@@ -178,8 +178,10 @@ proptest! {
     fn a_resumed_training_can_be_resumed(case in cases(), most in 1usize..9) {
         let whole = case.run(2, None, &Listener::new(usize::MAX)).unwrap();
         let mut last: Option<Vec<u8>> = None;
-        let mut epochs = 0;
+        let (mut epochs, mut runs) = (0, 0);
         let resumed = loop {
+            runs += 1;
+            prop_assert!(runs < 1000, "it does not get on");
             let listener = Listener::new(most);
             let result = case.run(case.threads, last.as_deref(), &listener);
             let mut heard = listener.heard();

@@ -138,8 +138,10 @@ proptest! {
     ) {
         let whole = run(&given, &rows, 2, None, &Listener::new(usize::MAX)).unwrap();
         let mut last: Option<Vec<u8>> = None;
-        let mut steps = 0;
+        let (mut steps, mut runs) = (0, 0);
         let resumed = loop {
+            runs += 1;
+            prop_assert!(runs < 1000, "it does not get on");
             let listener = Listener::new(most);
             let result = run(&given, &rows, 1, last.as_deref(), &listener);
             let mut heard = listener.heard();
