@@ -31,6 +31,8 @@ pub enum Error {
     Permission { model: String, privilege: Privilege },
     #[error("model {model} has row security, expected a table without")]
     RowSecurity { model: String },
+    #[error("model {model} cannot be read here: {why}")]
+    OutOfReach { model: String, why: &'static str },
     #[error("model {model} has no unique index on (version, part, chunk)")]
     NoKey { model: String },
     #[error("model {model} has no version in production")]
@@ -127,6 +129,7 @@ impl Error {
             Self::NotAModel { .. } | Self::WrongTask { .. } => Code::ERRCODE_WRONG_OBJECT_TYPE,
             Self::Permission { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::RowSecurity { .. }
+            | Self::OutOfReach { .. }
             | Self::NoKey { .. }
             | Self::NoProduction { .. }
             | Self::NotPromotable { .. }

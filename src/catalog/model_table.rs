@@ -13,6 +13,10 @@ use crate::bridge::identity;
 use crate::catalog::name::table_name;
 use crate::error::Error;
 
+mod indexes;
+
+use indexes::Indexes;
+
 /// Columns of `teller.model`, by attribute number.
 mod column {
     pub(super) const VERSION: i16 = 1;
@@ -92,6 +96,22 @@ impl ModelTable {
         if class.relrowsecurity {
             return Err(Error::RowSecurity { model: table.name() });
         }
+        // PostgreSQL would find that out in the middle of reading, and one such model would keep
+        // all from listing the others.
+        if class.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
+            // SAFETY: the relation is open.
+            && !unsafe { (*table.relation).rd_islocaltemp }
+        {
+            let why = "it is a temporary table of another session";
+            return Err(Error::OutOfReach { model: table.name(), why });
+        }
+        if class.relpersistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED
+            // SAFETY: reads a state of the server.
+            && unsafe { pg_sys::RecoveryInProgress() }
+        {
+            let why = "the table is unlogged, and this server is a standby";
+            return Err(Error::OutOfReach { model: table.name(), why });
+        }
         Ok(table)
     }
 
@@ -160,20 +180,24 @@ impl ModelTable {
     /// Calls `row` for the manifest in production, if there is one.
     pub fn production<T>(
         &self,
-        row: impl FnMut(Row) -> Result<T, Error>,
+        mut row: impl FnMut(Row) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         let status = ScanKey::text(column::STATUS, c"production");
-        let found = match self.indexes().production {
-            // Its predicate already says that the row is a manifest; a forged index is caught by
-            // the check of the rows below.
-            Some(index) => self.collect(index, &mut [status], manifests_only(row)),
-            None => self.collect(
-                pg_sys::Oid::INVALID,
-                &mut [ScanKey::text(column::PART, c""), status],
-                manifests_only(row),
-            ),
-        }?;
-        Ok(found.into_iter().next())
+        if let Some(index) = self.indexes().production {
+            let found = self.collect(index, &mut [status], manifests_only(&mut row))?;
+            if let Some(found) = found.into_iter().next() {
+                return Ok(Some(found));
+            }
+        }
+        // Nothing holds the owner to the index that was made for this: one of his may lack rows, or
+        // there is none, and then there may be two in production.
+        let mut keys =
+            [ScanKey::text(column::PART, c""), ScanKey::text(column::STATUS, c"production")];
+        let mut found = self.collect(pg_sys::Oid::INVALID, &mut keys, manifests_only(row))?;
+        if found.len() > 1 {
+            return Err(Error::damaged(self, None, "several versions are in production"));
+        }
+        Ok(found.pop())
     }
 
     /// Calls `row` for the manifest of `version`, if there is one.
@@ -184,7 +208,7 @@ impl ModelTable {
     ) -> Result<Option<T>, Error> {
         let mut keys =
             [ScanKey::integer(column::VERSION, version), ScanKey::text(column::PART, c"")];
-        let rows = self.collect(self.primary_key()?, &mut keys, manifests_only(row))?;
+        let rows = self.collect(self.key()?, &mut keys, manifests_only(row))?;
         Ok(rows.into_iter().next())
     }
 
@@ -202,7 +226,7 @@ impl ModelTable {
     ) -> Result<Vec<T>, Error> {
         let mut keys =
             [ScanKey::integer(column::VERSION, version), ScanKey::text(column::PART, part)];
-        self.collect(self.primary_key()?, &mut keys, |found| row(found).map(Some))
+        self.collect(self.key()?, &mut keys, |found| row(found).map(Some))
     }
 
     /// Calls `row` for the rows of one part in all versions.
@@ -260,36 +284,13 @@ impl ModelTable {
         }
     }
 
-    fn primary_key(&self) -> Result<pg_sys::Oid, Error> {
-        self.indexes().primary.ok_or_else(|| Error::NoKey { model: self.name() })
+    fn indexes(&self) -> Indexes {
+        // SAFETY: the relation is open.
+        unsafe { Indexes::of(self.relation) }
     }
 
-    /// The indexes that `train` made, recognized by what they are and not by their names.
-    fn indexes(&self) -> Indexes {
-        let mut indexes = Indexes::default();
-        // SAFETY: the list and the index relations are valid until closed; `indkey` holds
-        // `indnatts` numbers.
-        unsafe {
-            let list = pg_sys::RelationGetIndexList(self.relation);
-            let count = if list.is_null() { 0 } else { (*list).length as usize };
-            for position in 0..count {
-                let oid = (*(*list).elements.add(position)).oid_value;
-                let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-                let index = pg_sys::index_open(oid, lock);
-                let form = &*(*index).rd_index;
-                if form.indisvalid && form.indisunique {
-                    let columns = form.indkey.values.as_slice(form.indnatts as usize);
-                    if columns == [column::VERSION, column::PART, column::CHUNK] {
-                        indexes.primary = Some(oid);
-                    } else if columns == [column::STATUS] {
-                        indexes.production = Some(oid);
-                    }
-                }
-                pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
-            }
-            pg_sys::list_free(list);
-        }
-        indexes
+    fn key(&self) -> Result<pg_sys::Oid, Error> {
+        self.indexes().key.ok_or_else(|| Error::NoKey { model: self.name() })
     }
 }
 
@@ -302,12 +303,6 @@ impl Drop for ModelTable {
             }
         }
     }
-}
-
-#[derive(Default)]
-struct Indexes {
-    primary: Option<pg_sys::Oid>,
-    production: Option<pg_sys::Oid>,
 }
 
 fn manifests_only<T>(
@@ -393,12 +388,17 @@ impl Row<'_> {
         self.text(column::STATUS)
     }
 
-    /// The JSON of a manifest or a log row.
+    /// The JSON of a manifest or a log row. What PostgreSQL can store and we cannot read, such as
+    /// a thousand nested arrays or 1e400, is none.
     pub fn info(&self) -> Option<serde_json::Value> {
-        // SAFETY: the column's type is jsonb.
-        let info: Option<pgrx::JsonB> =
-            unsafe { pgrx::FromDatum::from_datum(self.datum(column::INFO)?, false) };
-        info.map(|json| json.0)
+        let datum = self.datum(column::INFO)?;
+        // SAFETY: the column's type is jsonb; its output is NUL-terminated and freed here.
+        unsafe {
+            let printed = pg_sys::OidOutputFunctionCall(pg_sys::F_JSONB_OUT.into(), datum);
+            let info = serde_json::from_slice(CStr::from_ptr(printed).to_bytes()).ok();
+            pg_sys::pfree(printed.cast());
+            info
+        }
     }
 
     /// The length of the chunk's payload, read without fetching it.

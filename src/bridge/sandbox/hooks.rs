@@ -199,7 +199,8 @@ unsafe extern "C-unwind" fn refuse_plan(plan: *mut pg_sys::PlannedStmt) {
 }
 
 fn refuse_temporary(entry: &pg_sys::RangeTblEntry) {
-    if entry.rtekind != pg_sys::RTEKind::RTE_RELATION {
+    // Views count too; from PostgreSQL 16 on they are entries of another kind, with their number.
+    if entry.relid == pg_sys::Oid::INVALID {
         return;
     }
     // SAFETY: a look-up in the system caches.

@@ -7,6 +7,7 @@ mod determinism;
 mod documents;
 mod extension;
 mod forgery;
+mod hostile;
 mod images;
 mod privilege_matrix;
 mod privileges;
