@@ -6,7 +6,7 @@
 
 use teller_tests::{Database, Statements, Step, every_order};
 
-use crate::{answers, asking, train, training, two_groups};
+use crate::{answers, asking, candidate, train, two_groups};
 
 const READ: &str = "SELECT read FROM reading";
 
@@ -20,7 +20,7 @@ fn database() -> (Database<'static>, String) {
     two_groups(&mut client);
     train(&mut client, "m", "als");
     train(&mut client, "m", "svd");
-    client.run(&candidate("popular"));
+    client.run(&candidate("m", "popular"));
     client.run(&fourth("other"));
     client.run("CREATE TABLE known (version int, answer text)");
     for (version, model) in [(1, "m"), (2, "m"), (3, "m"), (4, "other")] {
@@ -35,7 +35,7 @@ fn database() -> (Database<'static>, String) {
     client.run("DROP TABLE other, m");
     train(&mut client, "m", "als");
     train(&mut client, "m", "svd");
-    client.run(&candidate("popular"));
+    client.run(&candidate("m", "popular"));
     train(&mut client, "other", "als");
     train(&mut client, "other", "svd");
     client.run("CREATE TABLE kept AS TABLE m; CREATE TABLE kept_other AS TABLE other; CREATE TABLE decided (version int)");
@@ -60,10 +60,6 @@ fn fourth(model: &str) -> String {
         r#"SELECT version FROM teller.train('{model}', 'recommendation',
                'SELECT user_id, item_id FROM purchases', '{{"algorithm": "als", "factors": 2}}')"#
     )
-}
-
-fn candidate(algorithm: &str) -> String {
-    training("m", algorithm).replace(r#"{"algorithm""#, r#"{"promote": false, "algorithm""#)
 }
 
 fn check(world: &(Database, String), scripts: &[&[Step]], expected: &str) {

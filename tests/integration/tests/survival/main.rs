@@ -7,6 +7,7 @@ mod dump;
 mod files;
 mod freshness;
 mod isolation;
+mod load;
 mod privileges;
 mod replicas;
 mod tables;
@@ -41,12 +42,18 @@ fn training(model: &str, algorithm: &str) -> String {
     )
 }
 
+/// The same, but it stays a candidate.
+fn candidate(model: &str, algorithm: &str) -> String {
+    training(model, algorithm).replace(r#"{"algorithm""#, r#"{"promote": false, "algorithm""#)
+}
+
 /// Trains a version of `model` that is large enough to be shared in a file; versions of different
 /// `shift` answer differently.
 fn train_large(client: &mut Client, model: &str, shift: i32) {
     client.run(&format!(
         r#"SELECT teller.train('{model}', 'recommendation',
-               'SELECT u AS user_id, (u * 7919 + i * {shift}) % 45000 AS item_id, 1 + i AS weight
+               'SELECT u AS user_id, CASE WHEN u > 29900 AND i = 1 THEN {shift}
+                                          ELSE (u * 7919 + i) % 45000 END AS item_id
                 FROM generate_series(1, 30000) u, generate_series(1, 2) i',
                '{{"algorithm": "popular"}}')"#
     ));
