@@ -11,7 +11,8 @@ wanted=(gcc libc6-dev libclang-dev pkg-config)
 if [[ $PG_CONFIG == /usr/lib/postgresql/*/bin/pg_config ]]; then
     major=${PG_CONFIG#/usr/lib/postgresql/}
     major=${major%%/*}
-    wanted+=("postgresql-$major" "postgresql-server-dev-$major")
+    # pg_cron is for the tests alone.
+    wanted+=("postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-cron")
 fi
 
 missing=()

@@ -16,21 +16,27 @@ CREATE TYPE teller.model AS (
 COMMENT ON TYPE teller.model IS
     'A row of a model: a manifest (part ''''), a step of its training (part log), or a chunk of its numbers';
 
--- A finished version is immutable. Rows may be added until its manifest is there; of the manifest
--- only the status changes; and only whole versions go.
+-- A finished version is immutable: of its manifest only the status changes, and only the whole
+-- version goes. While it is trained, and until its manifest is there, rows come and go.
+-- All rows are written in the owner's name, after the caller's privileges were checked: whoever
+-- was granted INSERT may train a version, not make one up.
 CREATE FUNCTION teller.guard_rows() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     finished boolean;
 BEGIN
+    PERFORM teller.require_writer(TG_RELID);
     IF TG_OP = 'UPDATE' THEN
-        IF OLD.part <> '' OR (OLD.version, OLD.part, OLD.chunk, OLD.info, OLD.payload)
-               IS DISTINCT FROM (NEW.version, NEW.part, NEW.chunk, NEW.info, NEW.payload) THEN
+        IF OLD.part <> '' OR (OLD.version, OLD.part, OLD.chunk)
+               IS DISTINCT FROM (NEW.version, NEW.part, NEW.chunk)
+           OR OLD.status <> 'training' AND (NEW.status = 'training'
+               OR (OLD.info, OLD.payload) IS DISTINCT FROM (NEW.info, NEW.payload)) THEN
             RAISE EXCEPTION 'version % of model % is immutable: only its status changes',
                 OLD.version, TG_RELID::regclass USING ERRCODE = 'restrict_violation';
         END IF;
     ELSE
-        EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s WHERE version = $1 AND part = '''')',
+        EXECUTE format($sql$SELECT EXISTS (SELECT FROM ONLY %s
+                            WHERE version = $1 AND part = '' AND status <> 'training')$sql$,
                        TG_RELID::regclass)
             INTO finished USING NEW.version;
         IF finished THEN
@@ -52,7 +58,10 @@ CREATE FUNCTION teller.guard_versions() RETURNS trigger
 DECLARE
     torn int;
 BEGIN
-    EXECUTE format('SELECT min(version) FROM ONLY %s WHERE version IN (SELECT version FROM gone)',
+    PERFORM teller.require_writer(TG_RELID);
+    EXECUTE format($sql$SELECT min(version) FROM ONLY %1$s
+                        WHERE version IN (SELECT version FROM gone) AND version NOT IN (
+                            SELECT version FROM ONLY %1$s WHERE part = '' AND status = 'training')$sql$,
                    TG_RELID::regclass)
         INTO torn;
     IF torn IS NOT NULL THEN
@@ -62,6 +71,18 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION teller.guard_versions() IS 'Trigger of model tables: refuses to delete parts of a version';
+
+CREATE FUNCTION teller.require_writer(model regclass) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT pg_has_role((SELECT relowner FROM pg_class WHERE oid = model), 'USAGE') THEN
+        RAISE EXCEPTION 'permission denied to write rows of model %', model
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Its privileges are for teller.train, teller.promote, teller.rollback and teller.drop_version.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION teller.require_writer(regclass) IS
+    'Fails unless the current user is a model''s owner, in whose name all rows are written';
 
 CREATE FUNCTION teller.create_model_table(schema_name text, table_name text) RETURNS regclass
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

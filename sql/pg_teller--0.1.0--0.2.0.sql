@@ -1,5 +1,81 @@
--- From 0.1.0 to 0.2.0: the life of a version, and the audit log. What follows is sql/versions.sql
--- and sql/audit.sql; a test compares an upgraded database with a fresh one.
+-- From 0.1.0 to 0.2.0: versions are promoted, rolled back, retired, retrained and audited.
+
+-- Only the owner's name writes rows, and a version that is being trained may still change.
+CREATE FUNCTION teller.require_writer(model regclass) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT pg_has_role((SELECT relowner FROM pg_class WHERE oid = model), 'USAGE') THEN
+        RAISE EXCEPTION 'permission denied to write rows of model %', model
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Its privileges are for teller.train, teller.promote, teller.rollback and teller.drop_version.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION teller.require_writer(regclass) IS
+    'Fails unless the current user is a model''s owner, in whose name all rows are written';
+
+CREATE OR REPLACE FUNCTION teller.guard_rows() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    finished boolean;
+BEGIN
+    PERFORM teller.require_writer(TG_RELID);
+    IF TG_OP = 'UPDATE' THEN
+        IF OLD.part <> '' OR (OLD.version, OLD.part, OLD.chunk)
+               IS DISTINCT FROM (NEW.version, NEW.part, NEW.chunk)
+           OR OLD.status <> 'training' AND (NEW.status = 'training'
+               OR (OLD.info, OLD.payload) IS DISTINCT FROM (NEW.info, NEW.payload)) THEN
+            RAISE EXCEPTION 'version % of model % is immutable: only its status changes',
+                OLD.version, TG_RELID::regclass USING ERRCODE = 'restrict_violation';
+        END IF;
+    ELSE
+        EXECUTE format($sql$SELECT EXISTS (SELECT FROM ONLY %s
+                            WHERE version = $1 AND part = '' AND status <> 'training')$sql$,
+                       TG_RELID::regclass)
+            INTO finished USING NEW.version;
+        IF finished THEN
+            RAISE EXCEPTION 'version % of model % is finished: nothing is added to it',
+                NEW.version, TG_RELID::regclass USING ERRCODE = 'restrict_violation';
+        END IF;
+    END IF;
+    IF NEW.part = '' AND NEW.status NOT IN ('training', 'candidate', 'production', 'archived', 'failed') THEN
+        RAISE EXCEPTION 'a version''s status cannot be %', NEW.status
+            USING ERRCODE = 'check_violation',
+                  HINT = 'It is one of training, candidate, production, archived, failed.';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE FUNCTION teller.guard_versions() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    torn int;
+BEGIN
+    PERFORM teller.require_writer(TG_RELID);
+    EXECUTE format($sql$SELECT min(version) FROM ONLY %1$s
+                        WHERE version IN (SELECT version FROM gone) AND version NOT IN (
+                            SELECT version FROM ONLY %1$s WHERE part = '' AND status = 'training')$sql$,
+                   TG_RELID::regclass)
+        INTO torn;
+    IF torn IS NOT NULL THEN
+        RAISE EXCEPTION 'version % of model % is deleted as a whole or not at all',
+            torn, TG_RELID::regclass USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- The registry tells more of where a version comes from.
+CREATE FUNCTION teller.list_lineage()
+    RETURNS TABLE(model regclass, version int, rows_digest text, seed bigint, peak_memory bigint)
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'list_lineage_wrapper';
+COMMENT ON FUNCTION teller.list_lineage() IS
+    'What is noted of the trainings of all models that the caller may run: the digest of the rows in order, the seed, and bytes of memory at most';
+
+CREATE OR REPLACE VIEW teller.model_versions AS
+SELECT model, version, status, task, algorithm, metrics, rows, trained_at, trained_by, seconds,
+       extension_version, digest, options, data, rows_digest, seed, peak_memory
+FROM teller.list_versions() LEFT JOIN teller.list_lineage() USING (model, version);
+
 -- The life of a version, and who may run a model.
 
 CREATE FUNCTION teller.promote(model regclass, version int) RETURNS int
@@ -50,6 +126,59 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION teller.revoke_usage(regclass, regrole) IS
     'Takes back what teller.grant_usage gave: REVOKE SELECT (version)';
+
+-- Training again: from the stored definition, committing as it goes.
+
+CREATE PROCEDURE teller.retrain(model regclass, options jsonb DEFAULT '{}')
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'retrain_wrapper';
+COMMENT ON PROCEDURE teller.retrain(regclass, jsonb) IS
+    'Trains the version in production again on the rows that its query gives today; goes on where an interrupted training stopped';
+
+CREATE FUNCTION teller.retrain_check(model regclass, version int)
+    RETURNS TABLE(same boolean, same_rows boolean, stored_digest text, trained_digest text)
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000000 ROWS 1
+    AS 'MODULE_PATHNAME', 'retrain_check_wrapper';
+COMMENT ON FUNCTION teller.retrain_check(regclass, int) IS
+    'Trains a version again, stores nothing, and says whether its rows and its numbers are the same';
+
+CREATE FUNCTION teller.list_runs()
+    RETURNS TABLE(model regclass, version int, status text, progress jsonb, trained_by text,
+                  started timestamptz, updated timestamptz, error text)
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'list_runs_wrapper';
+COMMENT ON FUNCTION teller.list_runs() IS
+    'The trainings of all models that the caller may run, in progress and past';
+
+-- A retraining holds the lock that stands here on its model's row of pg_class.
+CREATE VIEW teller.training_runs AS
+SELECT model, version,
+       CASE WHEN status IN ('candidate', 'production', 'archived') THEN 'finished'
+            WHEN status <> 'training' THEN status
+            WHEN pg_catalog.pg_is_in_recovery() THEN 'unknown'
+            WHEN EXISTS (
+                SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
+                WHERE d.datname = pg_catalog.current_database() AND l.locktype = 'object'
+                    AND l.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND l.objid = model AND l.objsubid = 1) THEN 'running'
+            ELSE 'interrupted' END AS state,
+       (progress->>'step')::int AS step,
+       (progress->>'of')::int AS "of",
+       (progress->>'loss')::double precision AS loss,
+       progress->>'metric' AS metric,
+       (progress->>'value')::double precision AS value,
+       (progress->>'rows')::double precision
+           / nullif((progress->>'seconds')::double precision, 0) AS rows_per_second,
+       trained_by, started, updated,
+       CASE WHEN status = 'training' THEN
+           updated + pg_catalog.make_interval(secs =>
+               ((progress->>'of')::int - (progress->>'step')::int)
+               * (progress->>'seconds')::double precision) END AS estimated_end,
+       error
+FROM teller.list_runs();
+COMMENT ON VIEW teller.training_runs IS
+    'How far the trainings of the models are that the caller may run: running, interrupted, failed, finished';
+GRANT SELECT ON teller.training_runs TO PUBLIC;
 
 -- The audit log: who did what to which model, append-only, each row chained to the one before it.
 

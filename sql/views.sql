@@ -10,6 +10,13 @@ CREATE FUNCTION teller.list_versions()
 COMMENT ON FUNCTION teller.list_versions() IS
     'The versions of all models that the caller may run; options and data only of those that he may read';
 
+CREATE FUNCTION teller.list_lineage()
+    RETURNS TABLE(model regclass, version int, rows_digest text, seed bigint, peak_memory bigint)
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'list_lineage_wrapper';
+COMMENT ON FUNCTION teller.list_lineage() IS
+    'What is noted of the trainings of all models that the caller may run: the digest of the rows in order, the seed, and bytes of memory at most';
+
 CREATE FUNCTION teller.list_steps()
     RETURNS TABLE(model regclass, version int, step int, "of" bigint, loss double precision,
                   metric text, value double precision, rows bigint, seconds double precision)
@@ -20,8 +27,8 @@ COMMENT ON FUNCTION teller.list_steps() IS
 
 CREATE VIEW teller.model_versions AS
 SELECT model, version, status, task, algorithm, metrics, rows, trained_at, trained_by, seconds,
-       extension_version, digest, options, data
-FROM teller.list_versions();
+       extension_version, digest, options, data, rows_digest, seed, peak_memory
+FROM teller.list_versions() LEFT JOIN teller.list_lineage() USING (model, version);
 COMMENT ON VIEW teller.model_versions IS 'All versions of all models that the caller may run';
 
 CREATE VIEW teller.models AS

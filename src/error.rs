@@ -47,6 +47,8 @@ pub enum Error {
     InProduction { model: String, version: i32 },
     #[error("model {model} has no version that was in production before")]
     NoEarlierVersion { model: String },
+    #[error("version {version} of model {model} is {status}: it has no numbers")]
+    NoNumbers { model: String, version: i32, status: String },
     #[error("no model was given, and {} is not set", .0.setting())]
     NoDefault(DefaultModel),
     #[error("model {model} does {}, this function expects {}", .got.name(), .expected.name())]
@@ -55,6 +57,18 @@ pub enum Error {
     TextItems { model: String },
 
     // Training.
+    #[error("retrain commits as it goes, and somebody else is to end this transaction")]
+    Atomic,
+    #[error("model {model} is being retrained by another session")]
+    AlreadyTraining { model: String },
+    #[error("permission denied for model {model}: only its owner may give the option \"{option}\"")]
+    OwnersOption { model: String, option: &'static str },
+    #[error(
+        "permission denied for model {model}: only its owner may check version {version}, a candidate"
+    )]
+    OwnersCheck { model: String, version: i32 },
+    #[error("{0}")]
+    Checkpoint(String),
     #[error("unknown task \"{name}\"")]
     UnknownTask { name: String, nearest: Option<String>, known: String },
     #[error(transparent)]
@@ -127,12 +141,17 @@ impl Error {
             Self::ModelName { .. } => Code::ERRCODE_INVALID_NAME,
             Self::UnknownModel { .. } => Code::ERRCODE_UNDEFINED_TABLE,
             Self::NotAModel { .. } | Self::WrongTask { .. } => Code::ERRCODE_WRONG_OBJECT_TYPE,
-            Self::Permission { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::Permission { .. } | Self::OwnersOption { .. } | Self::OwnersCheck { .. } => {
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
+            Self::Atomic => Code::ERRCODE_INVALID_TRANSACTION_TERMINATION,
+            Self::AlreadyTraining { .. } => Code::ERRCODE_OBJECT_IN_USE,
             Self::RowSecurity { .. }
             | Self::OutOfReach { .. }
             | Self::NoKey { .. }
             | Self::NoProduction { .. }
             | Self::NotPromotable { .. }
+            | Self::NoNumbers { .. }
             | Self::InProduction { .. }
             | Self::NoEarlierVersion { .. }
             | Self::NoDefault(_) => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -157,7 +176,9 @@ impl Error {
                 Code::ERRCODE_OUT_OF_MEMORY
             }
             Self::Threads(_) => Code::ERRCODE_INSUFFICIENT_RESOURCES,
-            Self::Damaged { .. } | Self::FileLost => Code::ERRCODE_DATA_CORRUPTED,
+            Self::Damaged { .. } | Self::FileLost | Self::Checkpoint(_) => {
+                Code::ERRCODE_DATA_CORRUPTED
+            }
             Self::Internal(_) => Code::ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -177,7 +198,22 @@ impl Error {
             Self::NoKey { model } => {
                 Some(format!("ALTER TABLE {model} ADD PRIMARY KEY (version, part, chunk)."))
             }
-            Self::NoProduction { .. } => {
+            Self::Atomic => Some(
+                "CALL it by itself: not in BEGIN ... COMMIT, a function, an EXCEPTION block, or \
+                 with autocommit off."
+                    .to_owned(),
+            ),
+            Self::AlreadyTraining { .. } => {
+                Some("teller.training_runs shows how far it is.".to_owned())
+            }
+            Self::OwnersOption { .. } => {
+                Some("Its query would run with the owner's rights.".to_owned())
+            }
+            Self::OwnersCheck { .. } => Some(
+                "The query of a version runs with the owner's rights once it was promoted."
+                    .to_owned(),
+            ),
+            Self::NoNumbers { .. } | Self::NoProduction { .. } => {
                 Some("teller.model_versions shows its versions and their status.".to_owned())
             }
             Self::InProduction { .. } => {
@@ -329,8 +365,8 @@ impl From<teller_nn::Error> for Error {
                 Self::OutOfMemory { what: "a network".to_owned(), bytes }
             }
             Source::Diverged { .. } => Self::Diverged(error.to_string()),
+            Source::Checkpoint(_) => Self::Checkpoint(error.to_string()),
             Source::Payload(_)
-            | Source::Checkpoint(_)
             | Source::Raster { .. }
             | Source::Labels { .. }
             | Source::Normalization(_) => Self::Internal(error.to_string()),
@@ -352,9 +388,8 @@ impl From<teller_recommend::Error> for Error {
                 Self::TrainingMemory { what: what.to_owned(), needed, limit }
             }
             Source::Diverged { .. } => Self::Diverged(error.to_string()),
-            Source::Payload { .. } | Source::Inconsistent(_) | Source::Checkpoint(_) => {
-                Self::Internal(error.to_string())
-            }
+            Source::Checkpoint(_) => Self::Checkpoint(error.to_string()),
+            Source::Payload { .. } | Source::Inconsistent(_) => Self::Internal(error.to_string()),
         }
     }
 }

@@ -21,10 +21,20 @@ extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["boo
 extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstrap"]);
 extension_sql_file!("../sql/versions.sql", name = "versions", requires = ["bootstrap"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["bootstrap"]);
+extension_sql_file!("../sql/retraining.sql", name = "retraining", requires = ["bootstrap"]);
 extension_sql_file!(
     "../sql/audit.sql",
     name = "audit",
-    requires = ["bootstrap", "training", "images", "recommend", "numbers", "versions", "views"]
+    requires = [
+        "bootstrap",
+        "training",
+        "images",
+        "recommend",
+        "numbers",
+        "versions",
+        "views",
+        "retraining"
+    ]
 );
 extension_sql_file!("../sql/digits.sql", name = "digits", finalize);
 

@@ -6,6 +6,7 @@ mod images;
 mod numbers;
 mod recommend;
 mod registry;
+mod retrain;
 mod shipped;
 mod train;
 mod versions;

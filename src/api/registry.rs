@@ -9,10 +9,10 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use crate::catalog::model_table::{ModelTable, Privilege, all_models};
+use crate::catalog::model_table::Privilege;
+use crate::catalog::models::each_model;
 use crate::catalog::store::LOG;
 use crate::catalog::timestamp;
-use crate::error::Error;
 
 #[pg_extern(sql = false)]
 fn list_versions() -> Result<
@@ -65,6 +65,35 @@ fn list_versions() -> Result<
 }
 
 #[pg_extern(sql = false)]
+fn list_lineage() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(model, pg_sys::Oid),
+            name!(version, Option<i32>),
+            name!(rows_digest, Option<String>),
+            name!(seed, Option<i64>),
+            name!(peak_memory, Option<i64>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let rows = each_model(|table| {
+        table.manifests(|row| {
+            let info = row.info().unwrap_or_default();
+            Ok((
+                table.oid(),
+                row.version(),
+                info["rows_digest"].as_str().map(str::to_owned),
+                info["seed"].as_i64(),
+                info["peak_memory"].as_i64(),
+            ))
+        })
+    })?;
+    Ok(TableIterator::new(rows))
+}
+
+#[pg_extern(sql = false)]
 fn list_steps() -> Result<
     TableIterator<
         'static,
@@ -99,19 +128,4 @@ fn list_steps() -> Result<
         })
     })?;
     Ok(TableIterator::new(rows))
-}
-
-/// Gathers rows of all models that the caller may run; tables that cannot be read are left out.
-fn each_model<T>(
-    mut rows: impl FnMut(&ModelTable) -> Result<Vec<T>, Error>,
-) -> Result<Vec<T>, Error> {
-    let mut all = Vec::new();
-    for oid in all_models()? {
-        match ModelTable::open(oid, Privilege::Run) {
-            Ok(table) => all.extend(rows(&table)?),
-            Err(Error::Cancelled) => return Err(Error::Cancelled),
-            Err(_) => {}
-        }
-    }
-    Ok(all)
 }

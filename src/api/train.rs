@@ -31,7 +31,7 @@ fn train(
         );
     };
     let options = options.map_or_else(|| serde_json::json!({}), |options| options.0);
-    let outcome = training::train(&Request { model, task, data, options: &options })?;
+    let outcome = training::train(Request { model, task, data, options })?;
     Ok(TableIterator::once((
         outcome.model,
         outcome.version,

@@ -122,3 +122,18 @@ pub fn role_name(role: pg_sys::Oid) -> String {
         std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
     }
 }
+
+/// Whether the current user has the privileges of `role`: is it, is a member of it, or is a
+/// superuser.
+pub fn has_privileges_of(role: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in the system caches.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
+}
+
+/// The session's `search_path`.
+pub fn search_path() -> String {
+    // SAFETY: a string setting that is never NULL.
+    unsafe { std::ffi::CStr::from_ptr(pg_sys::namespace_search_path) }
+        .to_string_lossy()
+        .into_owned()
+}

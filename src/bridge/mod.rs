@@ -3,8 +3,12 @@
 
 pub mod identity;
 pub mod interrupts;
+pub mod memory;
 pub mod messages;
+pub mod procedure;
+pub mod rhythm;
 pub mod sandbox;
+pub mod session_lock;
 pub mod snapshot;
 pub mod transaction;
 pub mod workers;

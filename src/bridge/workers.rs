@@ -7,19 +7,38 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use teller_numeric::{Cancelled, Control, Step};
+use teller_numeric::{Cancelled, CheckpointBytes, Control, Moment, Step};
 
-use crate::bridge::interrupts;
+use crate::bridge::rhythm::Rhythm;
+use crate::bridge::{interrupts, memory};
 use crate::error::Error;
 
 /// How long the backend thread sleeps between two looks at its interrupts.
 const POLL: Duration = Duration::from_millis(10);
 
+/// What the work tells the backend's thread.
+pub enum Event {
+    /// A step is done.
+    Step(Step),
+    /// The work can go on from here.
+    Checkpoint(CheckpointBytes),
+}
+
 struct WorkerControl<'a> {
     cancelled: &'a AtomicBool,
-    steps: Mutex<Sender<Step>>,
+    rhythm: &'a Rhythm,
+    events: Mutex<Sender<Event>>,
+}
+
+impl WorkerControl<'_> {
+    fn send(&self, event: Event) {
+        if let Ok(events) = self.events.lock() {
+            // The backend thread has hung up only if the work is about to be dropped anyway.
+            let _ = events.send(event);
+        }
+    }
 }
 
 impl Control for WorkerControl<'_> {
@@ -28,36 +47,44 @@ impl Control for WorkerControl<'_> {
     }
 
     fn report(&self, step: Step) {
-        if let Ok(steps) = self.steps.lock() {
-            // The backend thread has hung up only if the work is about to be dropped anyway.
-            let _ = steps.send(step);
+        self.send(Event::Step(step));
+    }
+
+    fn checkpoint(&self, moment: Moment, state: &dyn Fn() -> Option<CheckpointBytes>) {
+        if self.rhythm.is_due(moment) {
+            match state() {
+                Some(bytes) => self.send(Event::Checkpoint(bytes)),
+                None => self.rhythm.kept(Duration::ZERO),
+            }
         }
     }
 }
 
-/// Runs `work` on `threads` threads of a pool of its own and returns what it returns; `on_step` is
-/// called on the backend's thread for every step that the work reports.
+/// Runs `work` on `threads` threads of a pool of its own and returns what it returns; `on_event` is
+/// called on the backend's thread for every step that the work reports, and for the checkpoints
+/// that `rhythm` asks for.
 ///
-/// When the statement is cancelled the work is told so and waited for, and the result is
-/// [`Error::Cancelled`]; nothing is left running.
+/// When the statement is cancelled, or `on_event` fails, the work is told so and waited for, and
+/// the result is [`Error::Cancelled`] or that error; nothing is left running.
 pub fn run<T: Send>(
     threads: usize,
+    rhythm: &Rhythm,
     work: impl FnOnce(&dyn Control) -> T + Send,
-    mut on_step: impl FnMut(Step),
+    mut on_event: impl FnMut(Event) -> Result<(), Error>,
 ) -> Result<T, Error> {
     let cancelled = &AtomicBool::new(false);
-    let (sender, steps) = channel();
+    let (sender, events) = channel();
     std::thread::scope(|scope| {
         // The scope waits for the worker also when an interrupt unwinds through it: then the
         // worker must hear that it should stop.
-        let _cancel_on_unwind = CancelOnDrop(cancelled);
+        let cancel = CancelOnDrop(cancelled);
         let worker = {
             let _blocked = BlockedSignals::new();
             std::thread::Builder::new()
                 .name("teller".to_owned())
                 .spawn_scoped(scope, move || {
                     // Owned here, so that the channel hangs up when the work is over.
-                    let control = WorkerControl { cancelled, steps: Mutex::new(sender) };
+                    let control = WorkerControl { cancelled, rhythm, events: Mutex::new(sender) };
                     // Scoped: unlike a pool that is dropped, it waits for its threads to end.
                     rayon::ThreadPoolBuilder::new()
                         .num_threads(threads)
@@ -66,21 +93,32 @@ pub fn run<T: Send>(
                 })
                 .map_err(|error| Error::Threads(error.to_string()))?
         };
-        loop {
-            match steps.recv_timeout(POLL) {
-                Ok(step) => on_step(step),
+        let outcome = loop {
+            match events.recv_timeout(POLL) {
+                Ok(event) => {
+                    let begun = Instant::now();
+                    let is_checkpoint = matches!(event, Event::Checkpoint(_));
+                    if let Err(error) = on_event(event) {
+                        break Err(error);
+                    }
+                    if is_checkpoint {
+                        rhythm.kept(begun.elapsed());
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => break Ok(()),
             }
+            memory::look();
             interrupts::notice_end_of_server();
             if interrupts::cancel_pending() {
-                cancelled.store(true, Ordering::Relaxed);
-                let _ = worker.join();
-                return Err(Error::Cancelled);
+                break Err(Error::Cancelled);
             }
             pgrx::check_for_interrupts!();
-        }
-        let result = worker.join().map_err(|panic| Error::Internal(panic_text(&*panic)))?;
+        };
+        drop(cancel);
+        let result = worker.join();
+        outcome?;
+        let result = result.map_err(|panic| Error::Internal(panic_text(&*panic)))?;
         result.map_err(|error| Error::Threads(error.to_string()))
     })
 }

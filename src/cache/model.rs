@@ -54,7 +54,7 @@ impl Model {
 
     /// A model of these parts, or what is wrong with them.
     pub fn assemble(name: String, manifest: &Manifest, parts: &Parts) -> Result<Self, String> {
-        let engine = match manifest.task {
+        let engine = match manifest.definition.task {
             Task::ImageClassification => {
                 let weights =
                     parts.get(WEIGHTS).ok_or_else(|| format!("part {WEIGHTS} is missing"))?;

@@ -10,8 +10,8 @@ use pgrx::spi::{Spi, SpiClient};
 use teller_numeric::options::nearest;
 use teller_recommend::IdRef;
 
-use crate::bridge::messages;
 use crate::bridge::sandbox::{self, Reader};
+use crate::bridge::{memory, messages};
 use crate::catalog::rows_digest::RowsDigest;
 use crate::error::Error;
 
@@ -106,6 +106,7 @@ pub fn read(
                 }
                 // SAFETY: nothing of its rows is kept.
                 unsafe { pg_sys::SPI_freetuptable(table) };
+                memory::look();
                 pgrx::check_for_interrupts!();
             }
             Ok(rows)

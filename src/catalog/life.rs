@@ -18,6 +18,8 @@ use crate::error::Error;
 
 /// The statuses that this code sets.
 pub mod status {
+    pub const TRAINING: &str = "training";
+    pub const FAILED: &str = "failed";
     pub const CANDIDATE: &str = "candidate";
     pub const PRODUCTION: &str = "production";
     pub const ARCHIVED: &str = "archived";
@@ -131,7 +133,8 @@ impl Writer<'_> {
     }
 }
 
-fn status_of(table: &ModelTable, version: i32) -> Result<String, Error> {
+/// A version's status.
+pub fn status_of(table: &ModelTable, version: i32) -> Result<String, Error> {
     table
         .manifest(version, |row| Ok(row.status()))?
         .ok_or_else(|| Error::NoVersion { model: table.name(), number: version })?

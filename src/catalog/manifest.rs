@@ -50,21 +50,54 @@ pub struct Part {
     pub sha256: String,
 }
 
-/// The manifest of a version. It is untrusted when read: the table's owner may have written it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Manifest {
+/// What is trained: enough to train it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
     /// The task.
     pub task: Task,
-    /// The algorithm that trained it.
-    pub algorithm: String,
     /// The options of the training, as given.
     pub options: Value,
     /// The training query, as given.
     pub data: String,
     /// The `search_path` under which the query was read.
     pub search_path: String,
+}
+
+/// Where a version comes from, besides its definition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lineage {
     /// Rows that the query returned.
     pub rows: u64,
+    /// SHA-256 of the rows in their order, in hexadecimal; 0.1.0 took none.
+    #[serde(default)]
+    pub rows_digest: Option<String>,
+    /// The seed of everything random, where something is.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// The release of the extension that trained it.
+    pub extension: String,
+    /// The role that trained it.
+    pub trained_by: String,
+    /// When the training statement began, ISO 8601 in UTC.
+    pub trained_at: String,
+    /// Duration of reading and training; of all attempts, where it was interrupted.
+    pub seconds: f64,
+    /// The most memory that reading and training took, in bytes.
+    #[serde(default)]
+    pub peak_memory: Option<u64>,
+}
+
+/// The manifest of a version. It is untrusted when read: the table's owner may have written it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// What was trained.
+    #[serde(flatten)]
+    pub definition: Definition,
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub lineage: Lineage,
+    /// The algorithm that trained it.
+    pub algorithm: String,
     /// What the engine needs besides numbers: architecture, preprocessing, labels.
     pub model: Value,
     /// Figures of the training.
@@ -73,14 +106,24 @@ pub struct Manifest {
     pub parts: BTreeMap<String, Part>,
     /// SHA-256 over the names and digests of the parts: equal digests are equal numbers.
     pub digest: String,
-    /// The release of the extension that trained it.
-    pub extension: String,
-    /// The role that trained it.
-    pub trained_by: String,
-    /// When the training statement began, ISO 8601 in UTC.
-    pub trained_at: String,
-    /// Duration of reading and training.
-    pub seconds: f64,
+}
+
+/// What stands in the place of the manifest while a version is trained, and when that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// What is trained.
+    #[serde(flatten)]
+    pub definition: Definition,
+    /// Where it comes from, as far as it is known.
+    #[serde(flatten)]
+    pub lineage: Lineage,
+    /// The last step, as in the log.
+    pub progress: Option<Value>,
+    /// When that was, ISO 8601 in UTC.
+    pub updated_at: String,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The key of the gate's figures among the metrics.

@@ -7,7 +7,6 @@
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
-use pgrx::spi::Spi;
 
 use crate::bridge::identity;
 use crate::catalog::name::table_name;
@@ -71,6 +70,22 @@ impl ModelTable {
             return Err(Error::Permission { model: table.name(), privilege });
         }
         Ok(table)
+    }
+
+    /// As [`ModelTable::open`], when no other transaction writes the model. Taking the lock before
+    /// any other on the table cannot end in a deadlock.
+    pub fn open_to_write(oid: pg_sys::Oid, privilege: Privilege) -> Result<Self, Error> {
+        Self::lock_to_write(oid);
+        Self::open(oid, privilege)
+    }
+
+    /// Waits until no other transaction writes the model; readers go on. The lock conflicts with
+    /// itself alone, and with changes of the table.
+    pub fn lock_to_write(oid: pg_sys::Oid) {
+        // SAFETY: waits for a lock, which needs no table.
+        unsafe {
+            pg_sys::LockRelationOid(oid, pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE);
+        }
     }
 
     /// As [`ModelTable::open`], for callers that check privileges themselves.
@@ -459,17 +474,6 @@ impl RowIdentity {
         // SAFETY: a look-up in the backend's own memory; it knows a parallel worker's leader too.
         unsafe { pg_sys::TransactionIdIsCurrentTransactionId(self.xmin.into()) }
     }
-}
-
-/// All tables of type `teller.model` in this database.
-pub fn all_models() -> Result<Vec<pg_sys::Oid>, Error> {
-    let Some(model_type) = model_type() else { return Ok(Vec::new()) };
-    let query = "SELECT oid FROM pg_catalog.pg_class WHERE reloftype = $1 ORDER BY oid";
-    let oids = Spi::connect(|client| {
-        let rows = client.select(query, None, &[model_type.into()])?;
-        rows.map(|row| row.get::<pg_sys::Oid>(1)).collect::<Result<Vec<_>, _>>()
-    })?;
-    Ok(oids.into_iter().flatten().collect())
 }
 
 /// The composite type `teller.model`, if the extension is installed in this database.

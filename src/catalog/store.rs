@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pgrx::pg_sys;
 use pgrx::spi::Spi;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use teller_payload::{AlignedBytes, SharedBytes};
 
@@ -17,9 +18,6 @@ use crate::catalog::model_table::{ModelTable, Privilege};
 use crate::catalog::name::TableName;
 use crate::catalog::writer::Writer;
 use crate::error::Error;
-
-/// A part is stored in rows of this many bytes; values end at 1 GB, and small ones stream.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// The part under which a training's steps are stored.
 pub const LOG: &CStr = c"log";
@@ -41,12 +39,10 @@ fn create(name: &TableName) -> Result<pg_sys::Oid, Error> {
         .ok_or_else(|| Error::Internal("no table was made".to_owned()))
 }
 
-/// The numbers and the log of a trained version, ready to be stored.
+/// The numbers of a trained version, ready to be stored.
 pub struct TrainedVersion {
     /// Payloads by part.
     pub parts: Vec<(&'static str, Arc<AlignedBytes>)>,
-    /// What the steps reported, in order.
-    pub log: Vec<serde_json::Value>,
 }
 
 impl TrainedVersion {
@@ -82,38 +78,46 @@ impl TrainedVersion {
 pub fn store(
     table: &ModelTable,
     version: &TrainedVersion,
+    log: Vec<Value>,
     manifest: &Manifest,
     promote: bool,
 ) -> Result<(i32, &'static str), Error> {
     let promote = promote && table.permits(Privilege::Promote);
     let writer = Writer::open(table);
-    let number = writer
-        .get::<i32>("SELECT coalesce(max(version), 0) + 1 FROM ONLY {model}", &[])?
-        .ok_or_else(|| Error::Internal("no next version".to_owned()))?;
+    let number = writer.next_version()?;
     for (part, payload) in &version.parts {
-        for (chunk, bytes) in (0..).zip(payload.chunks(CHUNK_BYTES)) {
-            pgrx::check_for_interrupts!();
-            writer.insert(number, part, chunk, None, None, Some(bytes))?;
-        }
+        writer.insert_part(number, part, payload)?;
     }
-    for (chunk, step) in (1..).zip(&version.log) {
-        writer.insert(number, &LOG.to_string_lossy(), chunk, None, Some(step.clone()), None)?;
+    for (chunk, step) in (1..).zip(log) {
+        writer.insert(number, &LOG.to_string_lossy(), chunk, None, Some(step), None)?;
     }
     // The manifest comes last: from then on the guard lets nobody add to the version.
     let info =
         serde_json::to_value(manifest).map_err(|error| Error::Internal(error.to_string()))?;
     writer.insert(number, "", 0, Some(status::CANDIDATE), Some(info), None)?;
-    let detail = serde_json::json!({"digest": manifest.digest, "rows": manifest.rows});
-    audit::append(table, Action::Train, None, Some(number), Some(detail))?;
+    Ok((number, conclude(&writer, number, manifest, promote)?))
+}
+
+/// Audits a version that is stored, puts it into production if it is to go there, and returns its
+/// status.
+pub fn conclude(
+    writer: &Writer,
+    version: i32,
+    manifest: &Manifest,
+    promote: bool,
+) -> Result<&'static str, Error> {
+    let table = writer.table;
+    let detail = json!({"digest": manifest.digest, "rows": manifest.lineage.rows});
+    audit::append(table, Action::Train, None, Some(version), Some(detail))?;
     if manifest.gate_failed() {
         let figures = manifest.metrics.get(GATE).cloned();
-        audit::append(table, Action::FailedGate, None, Some(number), figures)?;
+        audit::append(table, Action::FailedGate, None, Some(version), figures)?;
     }
     if !promote {
-        return Ok((number, status::CANDIDATE));
+        return Ok(status::CANDIDATE);
     }
-    writer.put_into_production(number, Change::Promote)?;
-    Ok((number, status::PRODUCTION))
+    writer.put_into_production(version, Change::Promote)?;
+    Ok(status::PRODUCTION)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -6,10 +6,19 @@ use pgrx::pg_sys;
 /// When the statement began.
 pub fn statement_start() -> String {
     // SAFETY: reads a variable of the backend.
-    let start = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
-    match TimestampWithTimeZone::try_from(start) {
-        Ok(start) => {
-            let utc = start.to_utc();
+    text(unsafe { pg_sys::GetCurrentStatementStartTimestamp() })
+}
+
+/// The time by now.
+pub fn now() -> String {
+    // SAFETY: asks for the time.
+    text(unsafe { pg_sys::GetCurrentTimestamp() })
+}
+
+fn text(time: pg_sys::TimestampTz) -> String {
+    match TimestampWithTimeZone::try_from(time) {
+        Ok(time) => {
+            let utc = time.to_utc();
             format!(
                 "{:04}-{:02}-{:02}T{:02}:{:02}:{:09.6}Z",
                 utc.year(),

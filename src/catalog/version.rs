@@ -6,7 +6,8 @@ use std::sync::Arc;
 use teller_payload::{AlignedBytes, SharedBytes};
 
 use crate::bridge::interrupts;
-use crate::catalog::manifest::Manifest;
+use crate::catalog::life::status;
+use crate::catalog::manifest::{Manifest, Task};
 use crate::catalog::model_table::{ModelTable, Row, RowIdentity};
 use crate::error::Error;
 
@@ -30,13 +31,18 @@ pub struct Version {
 impl Version {
     /// Finds the manifest row of a version, without reading what it says.
     pub fn find(table: &ModelTable, wanted: Wanted) -> Result<Self, Error> {
-        let read = |row: Row| Ok((row.version(), row.identity()));
+        let read = |row: Row| Ok((row.version(), row.identity(), row.status()));
         let found = match wanted {
             Wanted::Production => table.production(read)?,
             Wanted::Number(number) => table.manifest(number, read)?,
         };
         match found {
-            Some((Some(number), row)) => Ok(Self { number, row }),
+            Some((Some(version), _, Some(status)))
+                if [status::TRAINING, status::FAILED].contains(&&*status) =>
+            {
+                Err(Error::NoNumbers { model: table.name(), version, status })
+            }
+            Some((Some(number), row, _)) => Ok(Self { number, row }),
             Some(_) => Err(Error::damaged(table, None, "its manifest row has no version")),
             None => Err(match wanted {
                 Wanted::Production => Error::NoProduction { model: table.name() },
@@ -63,6 +69,17 @@ pub fn parse_manifest(
     serde_json::from_value(info).map_err(|error| {
         Error::damaged(table, Some(version), format!("its manifest cannot be read: {error}"))
     })
+}
+
+/// The task in a manifest row's `info`, whether the version is finished or not.
+pub fn parse_task(
+    table: &ModelTable,
+    version: i32,
+    info: Option<serde_json::Value>,
+) -> Result<Task, Error> {
+    let task = info.and_then(|mut info| info.get_mut("task").map(serde_json::Value::take));
+    task.and_then(|task| serde_json::from_value(task).ok())
+        .ok_or_else(|| Error::damaged(table, Some(version), "its manifest names no known task"))
 }
 
 /// The rows that hold one part of a version.

@@ -1,14 +1,17 @@
 //! The only way rows of a model are written.
 
 use pgrx::datum::DatumWithOid;
-use pgrx::spi::Spi;
-use pgrx::{FromDatum, IntoDatum, JsonB, pg_sys};
+use pgrx::spi::{Spi, SpiError};
+use pgrx::{FromDatum, IntoDatum, JsonB};
 use serde_json::Value;
 
 use crate::bridge::identity::{PinnedSearchPath, RestrictedIdentity};
 use crate::bridge::snapshot::PushedSnapshot;
 use crate::catalog::model_table::ModelTable;
 use crate::error::Error;
+
+/// A part is stored in rows of this many bytes; values end at 1 GB, and small ones stream.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Writes rows of a model whose caller's privileges were checked.
 ///
@@ -28,13 +31,7 @@ impl<'t> Writer<'t> {
     /// Waits until no other transaction writes the model; readers go on. While the writer lives,
     /// reads see what those transactions left.
     pub fn open(table: &'t ModelTable) -> Self {
-        // SAFETY: the table is open, so it exists. The lock conflicts with itself alone.
-        unsafe {
-            pg_sys::LockRelationOid(
-                table.oid(),
-                pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE,
-            );
-        }
+        ModelTable::lock_to_write(table.oid());
         let owner = RestrictedIdentity::enter(table.owner());
         let path = PinnedSearchPath::enter();
         Self {
@@ -51,13 +48,16 @@ impl<'t> Writer<'t> {
         Ok(Spi::run_with_args(&statement.replace("{model}", &self.target), arguments)?)
     }
 
-    /// The one value that such a statement returns.
+    /// The first value that such a statement returns, if it returns a row.
     pub fn get<T: FromDatum + IntoDatum>(
         &self,
         statement: &str,
         arguments: &[DatumWithOid],
     ) -> Result<Option<T>, Error> {
-        Ok(Spi::get_one_with_args(&statement.replace("{model}", &self.target), arguments)?)
+        match Spi::get_one_with_args(&statement.replace("{model}", &self.target), arguments) {
+            Err(SpiError::InvalidPosition) => Ok(None),
+            value => Ok(value?),
+        }
     }
 
     /// Adds a row.
@@ -82,5 +82,20 @@ impl<'t> Writer<'t> {
                 payload.into(),
             ],
         )
+    }
+
+    /// Adds the numbers of a part.
+    pub fn insert_part(&self, version: i32, part: &str, payload: &[u8]) -> Result<(), Error> {
+        for (chunk, bytes) in (0..).zip(payload.chunks(CHUNK_BYTES)) {
+            pgrx::check_for_interrupts!();
+            self.insert(version, part, chunk, None, None, Some(bytes))?;
+        }
+        Ok(())
+    }
+
+    /// The number of a version that is yet to come.
+    pub fn next_version(&self) -> Result<i32, Error> {
+        self.get::<i32>("SELECT coalesce(max(version), 0) + 1 FROM ONLY {model}", &[])?
+            .ok_or_else(|| Error::Internal("no next version".to_owned()))
     }
 }

@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 
+use crate::bridge::rhythm::Rhythm;
 use crate::bridge::sandbox::Reader;
 use crate::bridge::workers;
 use crate::cache::{self, Model};
@@ -15,13 +16,14 @@ use crate::training::{image_classification, recommendation};
 /// Ranks up to here count for a recommender.
 const K: usize = 10;
 
-/// The metrics of a version of `model` on the rows of the caller's `query`.
+/// The metrics of a version of `model` on the rows of the caller's query.
 pub fn evaluate_version(
     model: pg_sys::Oid,
-    query: &str,
+    data: &str,
     wanted: Wanted,
 ) -> Result<Vec<(String, f64)>, Error> {
-    evaluate(&*cache::version(model, wanted)?, Query { text: query, reader: Reader::Caller })
+    let query = Query { text: data, reader: Reader::Caller };
+    evaluate(&*cache::version(model, wanted)?, query)
 }
 
 /// The metrics of `model` on the rows of `query`.
@@ -30,9 +32,9 @@ pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error
     match model.task() {
         Task::ImageClassification => {
             let images = model.images()?;
-            let (dataset, _) =
+            let (builder, _) =
                 image_classification::read_dataset(query, images.preprocessing(), limit)?;
-            let dataset = dataset.finish_for_evaluation()?;
+            let dataset = builder.finish_for_evaluation()?;
             let classifier = images.classifier();
             run(|control| teller_nn::evaluate(classifier, &dataset, control))
         }
@@ -47,5 +49,5 @@ pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error
 fn run<T: Send, E: Into<Error> + Send>(
     work: impl FnOnce(&dyn teller_numeric::Control) -> Result<T, E> + Send,
 ) -> Result<T, Error> {
-    workers::run(settings::threads(), work, |_| ())?.map_err(Into::into)
+    workers::run(settings::threads(), &Rhythm::never(), work, |_| Ok(()))?.map_err(Into::into)
 }

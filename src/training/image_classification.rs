@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use teller_nn::vision::{Limits, Preprocessing};
-use teller_nn::{Architecture, CnnParams, ImageDatasetBuilder};
+use teller_nn::{Architecture, CnnParams, ImageDataset, ImageDatasetBuilder};
 use teller_numeric::Options;
+use teller_payload::SharedBytes;
 
 use crate::bridge::interrupts::StatementControl;
-use crate::bridge::workers;
+use crate::bridge::rhythm::Rhythm;
+use crate::bridge::workers::{self, Event};
 use crate::cache::{ImageModelInfo, WEIGHTS};
 use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
-use crate::training::progress::Progress;
-use crate::training::{Trained, metrics};
+use crate::training::{Fit, Trained, metrics};
 
 const COLUMNS: [Column; 2] = [
     Column { name: "image", kind: Kind::Bytes, required: true },
@@ -46,10 +47,15 @@ impl Plan {
         Ok(Self { architecture, preprocessing, params })
     }
 
-    pub fn train(&self, query: Query) -> Result<Trained, Error> {
+    pub fn seed(&self) -> u64 {
+        self.params.seed
+    }
+
+    /// Reads and checks the data.
+    pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit + '_>, RowsRead), Error> {
         let limit = settings::max_training_memory();
-        let (dataset, read) = read_dataset(query, &self.preprocessing, limit)?;
-        let dataset = dataset.finish()?;
+        let (builder, read) = read_dataset(query, &self.preprocessing, limit)?;
+        let dataset = builder.finish()?;
         let (rows, classes) = (dataset.len() as u64, dataset.labels().len());
         self.architecture.check(classes).map_err(teller_nn::Error::from)?;
         let needed = teller_nn::memory_needed(&self.architecture, &self.params, rows, classes)?;
@@ -57,29 +63,46 @@ impl Plan {
             let what = format!("{rows} images of {classes} classes");
             return Err(Error::TrainingMemory { what, needed, limit });
         }
-        let mut progress = Progress::new("epoch");
+        Ok((Box::new(Prepared { plan: self, dataset }), read))
+    }
+}
+
+struct Prepared<'p> {
+    plan: &'p Plan,
+    dataset: ImageDataset,
+}
+
+impl Fit for Prepared<'_> {
+    fn step_noun(&self) -> &'static str {
+        "epoch"
+    }
+
+    fn fit(
+        &self,
+        start: Option<SharedBytes>,
+        rhythm: &Rhythm,
+        on_event: &mut dyn FnMut(Event) -> Result<(), Error>,
+    ) -> Result<Trained, Error> {
+        let Plan { architecture, params, preprocessing } = self.plan;
         let fitted = workers::run(
             settings::threads(),
-            |control| teller_nn::fit(&self.architecture, &self.params, &dataset, None, control),
-            |step| progress.step(step),
+            rhythm,
+            |control| teller_nn::fit(architecture, params, &self.dataset, start, control),
+            on_event,
         )??;
         let figures = fitted.metrics();
         let info = ImageModelInfo {
             architecture: fitted.architecture.to_json(),
-            preprocessing: self.preprocessing,
+            preprocessing: *preprocessing,
             normalization: fitted.normalization.clone(),
             labels: fitted.labels.clone(),
         };
         Ok(Trained {
             algorithm: "cnn",
-            read,
             model: serde_json::to_value(info)
                 .map_err(|error| Error::Internal(error.to_string()))?,
             metrics: metrics(figures.iter().map(|(name, value)| (&**name, *value))),
-            version: TrainedVersion {
-                parts: vec![(WEIGHTS, Arc::new(fitted.payload()))],
-                log: progress.into_log(),
-            },
+            version: TrainedVersion { parts: vec![(WEIGHTS, Arc::new(fitted.payload()))] },
         })
     }
 }
@@ -97,7 +120,7 @@ pub fn read_dataset(
         preprocessing.width(),
         preprocessing.channels(),
     );
-    let read = data::read(query, &COLUMNS, |row| {
+    let rows = data::read(query, &COLUMNS, |row| {
         row.bytes(0, |image| preprocessing.raster(image, &limits, &StatementControl, &mut raster))?
             .map_err(|source| Error::DataRow { row: row.number(), source })?;
         row.text(1, |label| builder.push(&raster, label))??;
@@ -108,5 +131,5 @@ pub fn read_dataset(
         }
         Ok(())
     })?;
-    Ok((builder, read))
+    Ok((builder, rows))
 }

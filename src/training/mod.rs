@@ -1,52 +1,55 @@
-//! One training statement, from its arguments to a stored version.
+//! Training: from arguments to a stored version, in one transaction or committing as it goes.
 
+mod check;
 mod evaluation;
 mod gate;
 mod image_classification;
 mod progress;
+mod promotion;
 mod recommendation;
+mod retrain;
+mod train;
 
 use std::time::Instant;
 
-use pgrx::pg_sys;
 use serde_json::{Map, Value};
 use teller_numeric::Options;
+use teller_payload::SharedBytes;
 
 use crate::bridge::identity;
+use crate::bridge::memory::MemoryWatch;
+use crate::bridge::rhythm::Rhythm;
 use crate::bridge::sandbox::Reader;
-use crate::bridge::transaction::refuse_read_only;
-use crate::cache::{self, Model};
+use crate::bridge::workers::Event;
 use crate::catalog::data::{Query, RowsRead};
-use crate::catalog::manifest::{GATE, Manifest, Task};
-use crate::catalog::model_table::ModelTable;
-use crate::catalog::store::{self, TrainedVersion};
+use crate::catalog::manifest::{Definition, Lineage, Manifest, Task};
+use crate::catalog::store::TrainedVersion;
 use crate::catalog::timestamp;
-use crate::catalog::version::{Wanted, parse_manifest};
 use crate::error::Error;
-use crate::training::gate::Gate;
+use promotion::Promotion;
 
+pub use check::retrain_check;
 pub use evaluation::evaluate_version;
+pub use retrain::retrain;
+pub use train::{Request, train};
 
-/// The arguments of `teller.train`.
-pub struct Request<'a> {
-    pub model: &'a str,
-    pub task: &'a str,
-    pub data: &'a str,
-    pub options: &'a Value,
-}
+/// Data that was read and checked, and the parameters to train with.
+trait Fit {
+    /// What a step is called.
+    fn step_noun(&self) -> &'static str;
 
-/// What `teller.train` answers.
-pub struct Outcome {
-    pub model: pg_sys::Oid,
-    pub version: i32,
-    pub status: &'static str,
-    pub metrics: Value,
+    /// Trains; from the checkpoint `start`, if there is one, to the same result as without.
+    fn fit(
+        &self,
+        start: Option<SharedBytes>,
+        rhythm: &Rhythm,
+        on_event: &mut dyn FnMut(Event) -> Result<(), Error>,
+    ) -> Result<Trained, Error>;
 }
 
 /// What a task's training gives.
 struct Trained {
     algorithm: &'static str,
-    read: RowsRead,
     model: Value,
     metrics: Map<String, Value>,
     version: TrainedVersion,
@@ -70,12 +73,6 @@ struct Plan {
     promotion: Promotion,
 }
 
-/// What becomes of a trained version, for callers who may promote.
-struct Promotion {
-    promote: bool,
-    gate: Option<Gate>,
-}
-
 /// A task's checked options.
 enum Engine {
     ImageClassification(Box<image_classification::Plan>),
@@ -83,13 +80,10 @@ enum Engine {
 }
 
 impl Plan {
-    fn read(task: Task, options: &Value) -> Result<Self, Error> {
-        let mut options = Options::new(task.name(), options)?;
-        let promotion = Promotion {
-            promote: options.boolean("promote", true)?,
-            gate: options.value("gate").map(Gate::read).transpose()?,
-        };
-        let engine = match task {
+    fn read(definition: &Definition) -> Result<Self, Error> {
+        let mut options = Options::new(definition.task.name(), &definition.options)?;
+        let promotion = Promotion::read(&mut options)?;
+        let engine = match definition.task {
             Task::ImageClassification => Engine::ImageClassification(Box::new(
                 image_classification::Plan::read(&mut options)?,
             )),
@@ -101,89 +95,72 @@ impl Plan {
         Ok(Self { engine, promotion })
     }
 
-    fn train(&self, data: Query) -> Result<Trained, Error> {
+    fn seed(&self) -> Option<u64> {
         match &self.engine {
-            Engine::ImageClassification(plan) => plan.train(data),
-            Engine::Recommendation(plan) => plan.train(data),
+            Engine::ImageClassification(plan) => Some(plan.seed()),
+            Engine::Recommendation(plan) => plan.seed(),
+        }
+    }
+
+    fn prepare(&self, data: &str, reader: Reader) -> Result<(Box<dyn Fit + '_>, RowsRead), Error> {
+        let query = Query { text: data, reader };
+        match &self.engine {
+            Engine::ImageClassification(plan) => plan.prepare(query),
+            Engine::Recommendation(plan) => plan.prepare(query),
         }
     }
 }
 
-/// Trains a version on the rows of a SELECT and stores it. Everything that can be refused without
-/// reading the data is refused first.
-pub fn train(request: &Request) -> Result<Outcome, Error> {
-    let began = Instant::now();
-    refuse_read_only(c"teller.train");
-    let task = Task::parse(request.task)?;
-    let plan = Plan::read(task, request.options)?;
-    let table = store::find_or_create(request.model)?;
-    refuse_other_task(&table, task)?;
-    let reader = Reader::Caller;
-    let Trained { algorithm, read, model, metrics, version } =
-        plan.train(Query { text: request.data, reader })?;
-    let (parts, digest) = version.describe();
-    let mut manifest = Manifest {
-        task,
-        algorithm: algorithm.to_owned(),
-        options: request.options.clone(),
-        data: request.data.to_owned(),
-        search_path: search_path(),
-        rows: read.rows,
-        model,
-        metrics,
-        parts,
-        digest,
-        extension: env!("CARGO_PKG_VERSION").to_owned(),
-        trained_by: identity::role_name(identity::current_user()),
-        trained_at: timestamp::statement_start(),
-        seconds: began.elapsed().as_secs_f64(),
-    };
-    let promote = plan.promotion.decide(&table, &version, &mut manifest, reader)?;
-    let (number, status) = store::store(&table, &version, &manifest, promote)?;
-    Ok(Outcome {
-        model: table.oid(),
-        version: number,
-        status,
-        metrics: Value::Object(manifest.metrics),
-    })
+/// Time and memory of a training.
+struct Meter {
+    began: Instant,
+    memory: MemoryWatch,
+    /// Of attempts that were interrupted.
+    earlier: (f64, Option<u64>),
 }
 
-impl Promotion {
-    /// Whether the version goes into production, as far as the options and the gate decide; the
-    /// gate's figures go into the manifest.
-    fn decide(
-        &self,
-        table: &ModelTable,
-        version: &TrainedVersion,
-        manifest: &mut Manifest,
-        reader: Reader,
-    ) -> Result<bool, Error> {
-        let Some(gate) = &self.gate else { return Ok(self.promote) };
-        let challenger = Model::assemble(table.name(), manifest, &version.shared_parts())
-            .map_err(Error::Internal)?;
-        let champion = match cache::version(table.oid(), Wanted::Production) {
-            Err(Error::NoProduction { .. }) => None,
-            champion => Some(champion?),
+impl Meter {
+    fn start() -> Self {
+        Self { began: Instant::now(), memory: MemoryWatch::start(), earlier: (0.0, None) }
+    }
+
+    /// The lineage as far as it is known when the rows have been read.
+    fn lineage(&self, plan: &Plan, rows: RowsRead) -> Lineage {
+        let mut lineage = Lineage {
+            rows: rows.rows,
+            rows_digest: Some(rows.digest),
+            seed: plan.seed(),
+            extension: env!("CARGO_PKG_VERSION").to_owned(),
+            trained_by: identity::role_name(identity::current_user()),
+            trained_at: timestamp::statement_start(),
+            seconds: 0.0,
+            peak_memory: None,
         };
-        let verdict = gate.judge(&challenger, champion.as_deref(), reader)?;
-        manifest.metrics.insert(GATE.to_owned(), verdict.to_json());
-        Ok(self.promote && verdict.passed)
+        self.note(&mut lineage);
+        lineage
+    }
+
+    /// Goes on from what earlier attempts took.
+    fn resume(&mut self, lineage: &Lineage) {
+        self.earlier = (lineage.seconds, lineage.peak_memory);
+    }
+
+    /// Writes down what was taken by now.
+    fn note(&self, lineage: &mut Lineage) {
+        let (seconds, peak) = self.earlier;
+        lineage.seconds = seconds + self.began.elapsed().as_secs_f64();
+        lineage.peak_memory = peak.max(Some(self.memory.peak()));
     }
 }
 
-fn refuse_other_task(table: &ModelTable, task: Task) -> Result<(), Error> {
-    for (version, info) in table.manifests(|row| Ok((row.version(), row.info())))? {
-        let got = parse_manifest(table, version.unwrap_or_default(), info)?.task;
-        if got != task {
-            return Err(Error::WrongTask { model: table.name(), got, expected: task });
-        }
-    }
-    Ok(())
-}
-
-fn search_path() -> String {
-    // SAFETY: a string setting that is never NULL.
-    unsafe { std::ffi::CStr::from_ptr(pg_sys::namespace_search_path) }
-        .to_string_lossy()
-        .into_owned()
+/// The manifest of what was trained, and its numbers.
+fn manifest(
+    definition: Definition,
+    lineage: Lineage,
+    trained: Trained,
+) -> (Manifest, TrainedVersion) {
+    let Trained { algorithm, model, metrics, version } = trained;
+    let (parts, digest) = version.describe();
+    let algorithm = algorithm.to_owned();
+    (Manifest { definition, lineage, algorithm, model, metrics, parts, digest }, version)
 }

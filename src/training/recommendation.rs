@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use teller_numeric::Options;
+use teller_payload::SharedBytes;
 use teller_recommend::{AlgorithmParams, Interactions, InteractionsBuilder};
 
 use crate::bridge::interrupts::StatementControl;
-use crate::bridge::workers;
+use crate::bridge::rhythm::Rhythm;
+use crate::bridge::workers::{self, Event};
 use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
-use crate::training::progress::Progress;
-use crate::training::{Trained, metrics};
+use crate::training::{Fit, Trained, metrics};
 
 const COLUMNS: [Column; 3] = [
     Column { name: "user_id", kind: Kind::Id, required: true },
@@ -28,7 +29,12 @@ impl Plan {
         Ok(Self(AlgorithmParams::read(options)?))
     }
 
-    pub fn train(&self, query: Query) -> Result<Trained, Error> {
+    pub fn seed(&self) -> Option<u64> {
+        self.0.seed()
+    }
+
+    /// Reads and checks the data.
+    pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit + '_>, RowsRead), Error> {
         let limit = settings::max_training_memory();
         let (data, read) = read_interactions(query, limit)?;
         let (users, items) = (data.users().len(), data.items().len());
@@ -38,25 +44,41 @@ impl Plan {
             let what = format!("{} interactions of {users} users with {items} items", data.len());
             return Err(Error::TrainingMemory { what, needed, limit });
         }
-        let mut progress = Progress::new("sweep");
+        Ok((Box::new(Prepared { algorithm: &self.0, data }), read))
+    }
+}
+
+struct Prepared<'p> {
+    algorithm: &'p AlgorithmParams,
+    data: Interactions,
+}
+
+impl Fit for Prepared<'_> {
+    fn step_noun(&self) -> &'static str {
+        match self.algorithm {
+            AlgorithmParams::Svd(_) => "iteration",
+            _ => "sweep",
+        }
+    }
+
+    fn fit(
+        &self,
+        start: Option<SharedBytes>,
+        rhythm: &Rhythm,
+        on_event: &mut dyn FnMut(Event) -> Result<(), Error>,
+    ) -> Result<Trained, Error> {
         let fitted = workers::run(
             settings::threads(),
-            |control| teller_recommend::fit(&self.0, &data, None, control),
-            |step| progress.step(step),
+            rhythm,
+            |control| teller_recommend::fit(self.algorithm, &self.data, start, control),
+            on_event,
         )??;
+        let share = |(name, part)| (name, Arc::new(part));
         Ok(Trained {
-            algorithm: self.0.name(),
-            read,
+            algorithm: self.algorithm.name(),
             model: serde_json::json!({}),
             metrics: metrics(fitted.metrics.iter().copied()),
-            version: TrainedVersion {
-                parts: fitted
-                    .parts()
-                    .into_iter()
-                    .map(|(name, part)| (name, Arc::new(part)))
-                    .collect(),
-                log: progress.into_log(),
-            },
+            version: TrainedVersion { parts: fitted.parts().into_iter().map(share).collect() },
         })
     }
 }
@@ -64,7 +86,7 @@ impl Plan {
 /// Reads the interactions of a query into one data set of at most `limit` bytes.
 pub fn read_interactions(query: Query, limit: u64) -> Result<(Interactions, RowsRead), Error> {
     let mut builder = InteractionsBuilder::new(limit);
-    let read = data::read(query, &COLUMNS, |row| {
+    let rows = data::read(query, &COLUMNS, |row| {
         row.id(0, |user| {
             row.id(1, |item| {
                 let weight = row.number_of(2)?.unwrap_or(1.0) as f32;
@@ -72,5 +94,5 @@ pub fn read_interactions(query: Query, limit: u64) -> Result<(Interactions, Rows
             })
         })??
     })?;
-    Ok((builder.finish(&StatementControl)?, read))
+    Ok((builder.finish(&StatementControl)?, rows))
 }

@@ -42,6 +42,15 @@ impl AlgorithmParams {
         })
     }
 
+    /// The seed of everything random, where something is.
+    pub fn seed(&self) -> Option<u64> {
+        match self {
+            Self::Als(params) => Some(params.seed),
+            Self::Svd(params) => Some(params.seed),
+            Self::Popular => None,
+        }
+    }
+
     /// The algorithm's name in options.
     pub fn name(&self) -> &'static str {
         match self {

@@ -15,6 +15,7 @@ mod real_data;
 mod recommend;
 mod refusals;
 mod registry;
+mod retraining;
 mod sandbox;
 mod shared;
 mod training;

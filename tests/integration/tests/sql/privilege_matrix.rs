@@ -48,7 +48,7 @@ fn may(role: &str, need: Need) -> bool {
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate) and `SCHEMA.scans`.
-const FUNCTIONS: [(&str, Need, &str); 23] = [
+const FUNCTIONS: [(&str, Need, &str); 27] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -63,6 +63,7 @@ const FUNCTIONS: [(&str, Need, &str); 23] = [
         Train,
         r#"train('SCHEMA.shop', 'recommendation', 'DATA', '{"algorithm": "popular"}')"#,
     ),
+    ("retrain_check(regclass,integer)", Read, "retrain_check('SCHEMA.shop', 1)"),
     ("promote(regclass,integer)", Promote, "promote('SCHEMA.shop', 3)"),
     ("rollback(regclass)", Promote, "rollback('SCHEMA.shop')"),
     ("drop_version(regclass,integer)", Retire, "drop_version('SCHEMA.shop', 3)"),
@@ -70,7 +71,10 @@ const FUNCTIONS: [(&str, Need, &str); 23] = [
     ("grant_usage(regclass,regrole)", Own, "grant_usage('SCHEMA.shop', 'pg_monitor')"),
     ("revoke_usage(regclass,regrole)", Own, "revoke_usage('SCHEMA.shop', 'pg_monitor')"),
     ("list_versions()", Nothing, "list_versions()"),
+    ("list_lineage()", Nothing, "list_lineage()"),
     ("list_steps()", Nothing, "list_steps()"),
+    ("list_runs()", Nothing, "list_runs()"),
+    ("require_writer(regclass)", Own, "require_writer('SCHEMA.shop')"),
     ("create_model_table(text,text)", Nothing, "create_model_table('pg_temp', 'made')"),
     ("acting_role()", Nothing, "acting_role()"),
     (
@@ -83,17 +87,19 @@ const FUNCTIONS: [(&str, Need, &str); 23] = [
 ];
 
 /// Functions that nobody calls, or that compute on their arguments alone.
-const OTHER_FUNCTIONS: [&str; 6] = [
+const OTHER_FUNCTIONS: [&str; 7] = [
     "audit_command()",
     "audit_drop()",
     "audit_hash(teller.audit_log)",
     "guard_audit_log()",
     "guard_rows()",
     "guard_versions()",
+    // A procedure, which has a test of its own below.
+    "retrain(regclass,jsonb)",
 ];
 
 /// All views and tables: what is needed to see rows of a model in them, and how to count those.
-const RELATIONS: [(&str, Need, &str); 7] = [
+const RELATIONS: [(&str, Need, &str); 8] = [
     ("models", Run, "count(*) FROM teller.models WHERE model = 'SCHEMA.shop'::regclass"),
     (
         "model_versions",
@@ -104,6 +110,11 @@ const RELATIONS: [(&str, Need, &str); 7] = [
         "training_log",
         Run,
         "count(*) FROM teller.training_log WHERE model = 'SCHEMA.shop'::regclass",
+    ),
+    (
+        "training_runs",
+        Run,
+        "count(*) FROM teller.training_runs WHERE model = 'SCHEMA.shop'::regclass",
     ),
     ("audit_log", Audit, "count(*) FROM teller.audit_log"),
     ("known_access", Audit, "count(*) FROM teller.known_access"),
@@ -208,6 +219,19 @@ fn functions() {
                 assert!(!error.message().is_empty(), "{role} {signature}");
             }
             session.run("ROLLBACK");
+        }
+    }
+}
+
+#[test]
+fn the_procedure() {
+    let mut models = Models::new();
+    let call = models.fill("CALL teller.retrain('SCHEMA.shop')");
+    for (role, session) in &mut models.roles {
+        if may(role, Train) {
+            session.run(&call);
+        } else {
+            session.refused(&call, &SqlState::INSUFFICIENT_PRIVILEGE);
         }
     }
 }

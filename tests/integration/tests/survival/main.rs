@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test says so by panicking")]
 
 mod crash;
+mod cron;
 mod disk;
 mod dump;
 mod files;
@@ -10,6 +11,7 @@ mod isolation;
 mod load;
 mod privileges;
 mod replicas;
+mod retraining;
 mod tables;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,33 @@
+//! All models of the database.
+
+use pgrx::pg_sys;
+use pgrx::spi::Spi;
+
+use crate::catalog::model_table::{ModelTable, Privilege, model_type};
+use crate::error::Error;
+
+/// Gathers rows of all models that the caller may run; tables that cannot be read are left out.
+pub fn each_model<T>(
+    mut rows: impl FnMut(&ModelTable) -> Result<Vec<T>, Error>,
+) -> Result<Vec<T>, Error> {
+    let mut all = Vec::new();
+    for oid in all_models()? {
+        match ModelTable::open(oid, Privilege::Run) {
+            Ok(table) => all.extend(rows(&table)?),
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(_) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// All tables of type `teller.model`.
+pub fn all_models() -> Result<Vec<pg_sys::Oid>, Error> {
+    let Some(model_type) = model_type() else { return Ok(Vec::new()) };
+    let query = "SELECT oid FROM pg_catalog.pg_class WHERE reloftype = $1 ORDER BY oid";
+    let oids = Spi::connect(|client| {
+        let rows = client.select(query, None, &[model_type.into()])?;
+        rows.map(|row| row.get::<pg_sys::Oid>(1)).collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(oids.into_iter().flatten().collect())
+}
