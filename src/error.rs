@@ -112,7 +112,9 @@ pub enum Error {
     K(i32),
     #[error("model {model}{} is damaged: {what}", version_text(*.version))]
     Damaged { model: String, version: Option<i32>, what: String },
-    #[error("a file of shared numbers was cut off or could not be read while a call used it")]
+    #[error(
+        "a file of shared numbers was changed or could not be read while a transaction used it"
+    )]
     FileLost,
     #[error("model {model} needs {needed} in memory, teller.cache_size is {limit}",
             needed = size(*needed), limit = size(*limit))]

@@ -64,14 +64,16 @@ pub fn get_or_load(table: &ModelTable, version: &Version) -> Result<Rc<Model>, E
         LOOKED.set(now);
         forget_gone(now);
     }
-    match kept {
-        Some(model) => Ok(model),
+    let model = match kept {
+        Some(model) => model,
         None => {
             let model = Rc::new(Model::load(table, version)?);
             keep(key, &model, table, now)?;
-            Ok(model)
+            model
         }
-    }
+    };
+    model.begin_answers();
+    Ok(model)
 }
 
 fn forget_gone(now: i64) {

@@ -109,6 +109,13 @@ impl Model {
         }
     }
 
+    /// Calls of this transaction answer from it.
+    pub fn begin_answers(&self) {
+        if let Some(file) = &self.file {
+            shared::answer_from(file);
+        }
+    }
+
     /// What became of the file that it is read from; a model in memory stays the same.
     pub fn file_state(&self) -> State {
         self.file.as_ref().map_or(State::Same, |file| file.state())

@@ -2,8 +2,7 @@
 //!
 //! It comes when somebody shortens a file while a call reads it, or when its disk cannot be read.
 //! The handler puts zeros in the place of the mapping, so that the call goes on, and marks it. What
-//! such a call answers is worth nothing: the next look-up refuses, and so does the commit, so no
-//! transaction ends well that read from a mapping that was lost.
+//! such a call answers is worth nothing: [`super::answers`] refuses it.
 //!
 //! All of it is atomics and two system calls: whatever the thread was doing, the handler may.
 
@@ -13,12 +12,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use memmap2::Mmap;
-use pgrx::pg_sys;
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::prelude::*;
-
-use crate::error::Error;
-
 /// Mappings that a backend can have at once; further models are copied.
 const SLOTS: usize = 512;
 
@@ -103,18 +96,23 @@ impl Drop for Guard {
     }
 }
 
-/// Fails if a call of this transaction may have answered from zeros.
-pub fn refuse_lost() -> Result<(), Error> {
-    if LOST.load(Ordering::Acquire) { Err(Error::FileLost) } else { Ok(()) }
+/// Whether a call of this transaction may have answered from zeros.
+pub(super) fn is_lost() -> bool {
+    LOST.load(Ordering::Acquire)
 }
 
-/// Installs the handler and the check at the end of transactions, once in a backend.
+/// Begins another transaction.
+pub(super) fn forget() {
+    LOST.store(false, Ordering::Release);
+}
+
+/// Installs the handler, once in a backend.
 fn handle_faults() -> io::Result<()> {
     if PREVIOUS.get().is_some() {
         return Ok(());
     }
     // SAFETY: sigaction is plain data that the kernel fills in or reads; the handler keeps to what
-    // a handler may do. The callback is a plain function that lives as long as the library.
+    // a handler may do.
     unsafe {
         let mut previous = MaybeUninit::<libc::sigaction>::zeroed();
         if libc::sigaction(libc::SIGBUS, std::ptr::null(), previous.as_mut_ptr()) != 0 {
@@ -129,7 +127,6 @@ fn handle_faults() -> io::Result<()> {
         if libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        pg_sys::RegisterXactCallback(Some(at_end_of_transaction), std::ptr::null_mut());
     }
     Ok(())
 }
@@ -165,22 +162,5 @@ fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
             type Handler = extern "C" fn(libc::c_int);
             std::mem::transmute::<libc::sighandler_t, Handler>(handler)(signal);
         }
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn at_end_of_transaction(
-    event: pg_sys::XactEvent::Type,
-    _argument: *mut std::ffi::c_void,
-) {
-    use pg_sys::XactEvent::*;
-    match event {
-        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PARALLEL_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => {
-            if let Err(error) = refuse_lost() {
-                ErrorReport::from(error).report(PgLogLevel::ERROR);
-            }
-        }
-        XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => LOST.store(false, Ordering::Release),
-        _ => {}
     }
 }

@@ -7,8 +7,6 @@
 //!
 //! A file is never written after its name was given to it, so a mapping does not lose its pages,
 //! unless a process of the server's own user shortens it or its disk fails: see [`super::fault`].
-//! What this does not guard against: such a process that writes into a mapped file in the middle of
-//! a call; the next statement notices.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -23,6 +21,7 @@ use pgrx::pg_sys;
 use teller_payload::{Bytes, Payload, SharedBytes};
 
 use crate::bridge::messages;
+use crate::cache::shared::answers;
 use crate::cache::shared::fault::Guard;
 use crate::cache::shared::identity::{HEADER_BYTES, Identity, Kind, Name};
 
@@ -80,6 +79,7 @@ impl SharedFile {
         // pages that are gone from ending the process.
         let map = unsafe { Mmap::map(&file.0)? };
         let guard = Guard::new(&map)?;
+        answers::watch_transactions();
         if map.get(..HEADER_BYTES) != Some(&identity.header) {
             return Ok(None);
         }
@@ -106,6 +106,15 @@ impl SharedFile {
     ) -> impl Iterator<Item = Arc<MappedPart>> {
         self.parts.iter().map(move |range| {
             Arc::new(MappedPart { file: self.clone(), range: range.clone(), checksum_known })
+        })
+    }
+
+    /// Whether its numbers may be others than when it was mapped.
+    pub(super) fn is_rewritten(&self) -> bool {
+        self.file.0.metadata().map_or(true, |metadata| {
+            let now = Stamp::of(&metadata);
+            // Links, owners and modes of a file are not its numbers.
+            (now.len, now.modified) != (self.stamp.len, self.stamp.modified)
         })
     }
 

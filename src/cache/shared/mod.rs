@@ -4,6 +4,7 @@
 //! The tables are the truth, a file is a cache: whatever goes wrong with it, the numbers are read
 //! from the table, into a new file or into this backend's own memory.
 
+mod answers;
 mod cleaning;
 mod draft;
 mod fault;
@@ -24,9 +25,9 @@ use crate::catalog::version::{StoredPart, Version};
 use crate::error::Error;
 use crate::settings;
 
+pub use answers::{answer_from, refuse_lost};
 pub use cleaning::tidy_now_and_then;
 use draft::Draft;
-pub use fault::refuse_lost;
 pub use file::{SharedFile, State};
 use identity::Identity;
 

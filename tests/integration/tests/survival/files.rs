@@ -84,7 +84,7 @@ fn a_file_cut_off_in_the_middle_of_a_statement_refuses_the_statement() {
         only_file(&mut admin);
     }
     assert!(admin.value::<bool>("SELECT to_regclass('answered') IS NULL"));
-    // Between two fetches the file is looked at again.
+    // Between two fetches the file is looked at again; whether the first was right nobody knows.
     let mut user = database.connect();
     user.run(
         "BEGIN; DECLARE rows CURSOR FOR SELECT r.* FROM generate_series(1, 3) u,
@@ -93,8 +93,53 @@ fn a_file_cut_off_in_the_middle_of_a_statement_refuses_the_statement() {
     user.run("FETCH 1 FROM rows");
     cut_off(&path);
     user.run("FETCH 2 FROM rows");
-    user.run("COMMIT");
+    user.refused("COMMIT", &SqlState::DATA_CORRUPTED);
     assert_eq!(answers(&mut user, "m"), expected);
+}
+
+#[test]
+fn a_file_written_into_in_the_middle_of_a_transaction_refuses_it() {
+    let database = Database::new();
+    let mut admin = database.connect();
+    train_large(&mut admin, "m", 31);
+    let expected = answers(&mut admin, "m");
+    let path = only_file(&mut admin);
+    let refused = Err(Some(SqlState::DATA_CORRUPTED));
+    let len = fs::metadata(&path).unwrap().len();
+    // In its last page: the kernel gives zeros there without a signal.
+    let shorten = || File::options().write(true).open(&path).unwrap().set_len(len - 9).unwrap();
+    let overwrite = || fs::write(&path, vec![7; len as usize]).unwrap();
+    for damage in [&shorten as &dyn Fn(), &overwrite] {
+        for statement in [
+            pausing(2, LOCK),
+            pausing(3, LOCK),
+            format!(
+                "BEGIN; {}; SELECT * FROM teller.recommend(1, 1, 'm'); COMMIT",
+                pausing(3, LOCK)
+            ),
+        ] {
+            let user = database.connect();
+            let (mut user, result) = damaged_meanwhile(&mut admin, user, &statement, damage);
+            assert_eq!(result, refused, "{statement}");
+            let _ = user.simple_query("ROLLBACK");
+            assert_eq!(answers(&mut user, "m"), expected, "the same session, after {statement}");
+            assert_eq!(answers(&mut database.connect(), "m"), expected);
+        }
+    }
+    // Its name, its links and who may read it are not its numbers.
+    let link = folder(&mut admin).with_file_name("linked");
+    for harmless in [
+        &(|| fs::hard_link(&path, &link).unwrap()) as &dyn Fn(),
+        &|| fs::remove_file(&link).unwrap(),
+        &|| fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap(),
+        &|| fs::remove_file(&path).unwrap(),
+    ] {
+        let mut user = database.connect();
+        answers(&mut user, "m");
+        let (mut user, result) = damaged_meanwhile(&mut admin, user, &pausing(2, LOCK), harmless);
+        assert_eq!(result, Ok(()));
+        assert_eq!(answers(&mut user, "m"), expected);
+    }
 }
 
 #[test]
@@ -183,9 +228,12 @@ fn a_signal_from_elsewhere_still_ends_the_backend() {
     train_large(&mut client, "large", 31);
     let expected = answers(&mut client, "large");
     let pid: i32 = client.value("SELECT pg_backend_pid()");
+    let mut watcher = server.connect(&database, "postgres");
     let sent = std::process::Command::new("kill").args(["-BUS", &pid.to_string()]).status();
     assert!(sent.unwrap().success());
     wait_until("the backend ends", || client.simple_query("SELECT 1").is_err());
+    // And with it, as after any crash, all others.
+    wait_until("the old sessions end", || watcher.simple_query("SELECT 1").is_err());
     let mut client = reconnect(&server, &database, Victim::Backend);
     assert_eq!(answers(&mut client, "large"), expected);
     assert!(client.value::<i32>("SELECT pg_backend_pid()") != pid);
