@@ -71,6 +71,8 @@ pub enum Error {
     Checkpoint(String),
     #[error("unknown task \"{name}\"")]
     UnknownTask { name: String, nearest: Option<String>, known: String },
+    #[error("the options cannot be read: {0}")]
+    UnreadableOptions(String),
     #[error(transparent)]
     Option(Box<OptionError>),
     #[error(transparent)]
@@ -160,6 +162,7 @@ impl Error {
             Self::NoVersion { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
             Self::TextItems { .. } | Self::ColumnType { .. } => Code::ERRCODE_DATATYPE_MISMATCH,
             Self::UnknownTask { .. }
+            | Self::UnreadableOptions(_)
             | Self::Option(_)
             | Self::Architecture(_)
             | Self::Gate(_)

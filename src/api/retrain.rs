@@ -4,8 +4,9 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, fcinfo};
-use serde_json::json;
+use serde_json::Value;
 
+use crate::api::train::read_options;
 use crate::bridge::procedure::Procedure;
 use crate::catalog::models::each_model;
 use crate::catalog::timestamp;
@@ -17,9 +18,9 @@ use crate::training;
 fn retrain(call: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     // SAFETY: the procedure's two arguments are of these types.
     let (model, options) =
-        unsafe { (fcinfo::pg_getarg::<pg_sys::Oid>(call, 0), fcinfo::pg_getarg::<JsonB>(call, 1)) };
+        unsafe { (fcinfo::pg_getarg::<pg_sys::Oid>(call, 0), fcinfo::pg_getarg_datum(call, 1)) };
     let model = model.ok_or(Error::NullArgument("retrain needs a model"))?;
-    let options = options.map_or_else(|| json!({}), |options| options.0);
+    let options = read_options(options)?;
     let mut procedure = Procedure::enter(call)?;
     Ok(training::retrain(&mut procedure, model, &options)?)
 }
@@ -69,7 +70,7 @@ fn list_runs() -> Result<
                 table.oid(),
                 row.version(),
                 row.status(),
-                info.get("progress").cloned().map(JsonB),
+                progress(&info).map(JsonB),
                 text("trained_by").map(str::to_owned),
                 text("trained_at").and_then(timestamp::parse),
                 text("updated_at").and_then(timestamp::parse),
@@ -78,4 +79,26 @@ fn list_runs() -> Result<
         })
     })?;
     Ok(TableIterator::new(rows))
+}
+
+/// The progress that a training noted. The view computes with it, so what no training writes is
+/// none: one made up by a model's owner would be an error for all who look at the view.
+fn progress(info: &Value) -> Option<Value> {
+    let progress = info.get("progress")?;
+    let number = |key: &str| match &progress[key] {
+        Value::Null => Some(0.0),
+        value => value.as_f64(),
+    };
+    let whole = |key: &str| match &progress[key] {
+        Value::Null => Some(0),
+        value => value.as_i64().filter(|number| (0..1_000_000_000).contains(number)),
+    };
+    let left = (whole("of")? - whole("step")?) as f64;
+    let (rows, seconds) = (number("rows")?, number("seconds")?);
+    let possible = (0.0..1e18).contains(&rows)
+        && (seconds == 0.0 || (1e-12..1e9).contains(&seconds))
+        && (left * seconds).abs() < 1e10
+        && number("loss").is_some()
+        && number("value").is_some();
+    possible.then(|| progress.clone())
 }

@@ -3,6 +3,7 @@
 
 pub mod identity;
 pub mod interrupts;
+pub mod json;
 pub mod memory;
 pub mod messages;
 pub mod procedure;

@@ -8,7 +8,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::bridge::identity;
+use crate::bridge::{identity, json};
 use crate::catalog::name::table_name;
 use crate::error::Error;
 
@@ -406,14 +406,8 @@ impl Row<'_> {
     /// The JSON of a manifest or a log row. What PostgreSQL can store and we cannot read, such as
     /// a thousand nested arrays or 1e400, is none.
     pub fn info(&self) -> Option<serde_json::Value> {
-        let datum = self.datum(column::INFO)?;
-        // SAFETY: the column's type is jsonb; its output is NUL-terminated and freed here.
-        unsafe {
-            let printed = pg_sys::OidOutputFunctionCall(pg_sys::F_JSONB_OUT.into(), datum);
-            let info = serde_json::from_slice(CStr::from_ptr(printed).to_bytes()).ok();
-            pg_sys::pfree(printed.cast());
-            info
-        }
+        // SAFETY: the column's type is jsonb.
+        unsafe { json::value(self.datum(column::INFO)?) }.ok()
     }
 
     /// The length of the chunk's payload, read without fetching it.

@@ -11,7 +11,7 @@ pub fn each_model<T>(
     mut rows: impl FnMut(&ModelTable) -> Result<Vec<T>, Error>,
 ) -> Result<Vec<T>, Error> {
     let mut all = Vec::new();
-    for oid in all_models()? {
+    for oid in runnable_models()? {
         match ModelTable::open(oid, Privilege::Run) {
             Ok(table) => all.extend(rows(&table)?),
             Err(Error::Cancelled) => return Err(Error::Cancelled),
@@ -21,10 +21,14 @@ pub fn each_model<T>(
     Ok(all)
 }
 
-/// All tables of type `teller.model`.
-pub fn all_models() -> Result<Vec<pg_sys::Oid>, Error> {
+/// All tables of type `teller.model` that the caller may run. The others are not even opened, as
+/// that would wait for whoever has locked them.
+fn runnable_models() -> Result<Vec<pg_sys::Oid>, Error> {
     let Some(model_type) = model_type() else { return Ok(Vec::new()) };
-    let query = "SELECT oid FROM pg_catalog.pg_class WHERE reloftype = $1 ORDER BY oid";
+    let query = "SELECT oid FROM pg_catalog.pg_class \
+                 WHERE CASE WHEN reloftype OPERATOR(pg_catalog.=) $1 \
+                       THEN pg_catalog.has_column_privilege(oid, 'version', 'SELECT') END \
+                 ORDER BY oid";
     let oids = Spi::connect(|client| {
         let rows = client.select(query, None, &[model_type.into()])?;
         rows.map(|row| row.get::<pg_sys::Oid>(1)).collect::<Result<Vec<_>, _>>()

@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Option<TimestampWithTimeZone> {
     let [year, month, day] = fields(date, '-')?;
     let [hour, minute, second] = fields(time, ':')?;
     TimestampWithTimeZone::with_timezone(
-        year.parse().ok()?,
+        year.parse().ok().filter(|year| (1..=9999).contains(year))?,
         month.parse().ok()?,
         day.parse().ok()?,
         hour.parse().ok()?,

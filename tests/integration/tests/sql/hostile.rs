@@ -189,6 +189,10 @@ fn names_that_shadow_ours_are_not_used() {
             ),
             format!("SELECT teller.promote('{model}', 1)"),
             format!("SELECT teller.rollback('{model}')"),
+            "SELECT * FROM teller.models".to_owned(),
+            "SELECT * FROM teller.model_versions".to_owned(),
+            "SELECT * FROM teller.training_log".to_owned(),
+            "SELECT * FROM teller.training_runs".to_owned(),
             format!("SELECT * FROM teller.recommend(1, 1, '{model}')"),
             format!(
                 "SELECT * FROM teller.evaluate('{model}', 'SELECT 1 AS user_id, 4 AS item_id')"
@@ -212,7 +216,7 @@ fn nobodys_model_hides_the_others() {
     let Shop { database, mut mallory, mut victim, mut root, .. } = shop;
     let mut views = |what: &str| {
         for session in [&mut victim, &mut root] {
-            for view in ["models", "model_versions", "training_log"] {
+            for view in ["models", "model_versions", "training_log", "training_runs"] {
                 let count = format!(
                     "SELECT count(*) FROM teller.{view} WHERE model = 'teller.digits'::regclass"
                 );
@@ -256,6 +260,10 @@ fn nobodys_model_hides_the_others() {
         mallory.run(change);
         views(change);
     }
+    // Nor does a lock on what the others may not run anyway.
+    mallory.run("REVOKE ALL ON odd FROM public");
+    mallory.run("BEGIN; LOCK TABLE odd");
+    victim.run("SET statement_timeout = '5s'; SELECT * FROM teller.models");
 }
 
 /// A temporary model is its session's: others are told so.

@@ -18,6 +18,7 @@ mod registry;
 mod retraining;
 mod sandbox;
 mod shared;
+mod stored_queries;
 mod training;
 mod upgrade;
 mod versions;

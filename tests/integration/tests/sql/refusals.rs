@@ -44,10 +44,29 @@ fn tasks_algorithms_and_options() {
         r#"{"regularization": -1}"#,
         r#"{"algorithm": "cnn"}"#,
         r#"{"algorithm": 7}"#,
+        r#"{"factors": 1e400}"#,
         "[]",
         "7",
     ] {
         refuse(&mut client, "recommendation", PURCHASES, options, bad);
+    }
+}
+
+#[test]
+fn options_that_cannot_be_read() {
+    let mut client = shop();
+    super::train_purchases(&mut client, "shop", "popular");
+    client.run(
+        "CREATE FUNCTION deep() RETURNS jsonb LANGUAGE sql AS
+                    $$SELECT (repeat('[', 5000) || repeat(']', 5000))::jsonb$$",
+    );
+    let data = "SELECT 1 AS user_id, 2 AS item_id";
+    for call in [
+        format!("SELECT teller.train('refused', 'recommendation', '{data}', deep())"),
+        "CALL teller.retrain('shop', deep())".to_owned(),
+        r#"CALL teller.retrain('shop', '{"factors": 1e400}')"#.to_owned(),
+    ] {
+        client.refused(&call, &SqlState::INVALID_PARAMETER_VALUE);
     }
 }
 
