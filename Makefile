@@ -5,7 +5,7 @@ export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PGRX_PG_CONFIG_PATH := $(PG_CONFIG)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql test install fmt lint clean
+.PHONY: help demo psql test bench install fmt lint clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: ## Test the crates, then the extension in a private server
 	cargo test --workspace --exclude pg_teller --exclude teller-tests
 	@scripts/install.sh
 	cargo test -p teller-tests
+
+bench: install ## Measure what SQL costs, all of it or ONLY=first_call
+	cargo bench -q -p teller-tests --bench sql -- $(ONLY)
 
 install: ## Build the extension and install it into the PostgreSQL of PG_CONFIG
 	@scripts/setup.sh

@@ -44,6 +44,7 @@ pub extern "C-unwind" fn _PG_init() {
     hide_backtraces();
     settings::init();
     bridge::snapshot::init();
+    catalog::model_type::init();
     bridge::sandbox::install();
 }
 

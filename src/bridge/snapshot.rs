@@ -9,6 +9,14 @@ use std::cell::Cell;
 
 use pgrx::pg_sys;
 
+// Declared here because pgrx guards every call against errors, which costs more than these do:
+// they return a variable each and raise none.
+unsafe extern "C" {
+    fn GetActiveSnapshot() -> pg_sys::Snapshot;
+    fn GetUserId() -> pg_sys::Oid;
+    fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
+}
+
 thread_local! {
     static ABORTED_SUBTRANSACTIONS: Cell<u64> = const { Cell::new(0) };
 }
@@ -55,11 +63,11 @@ impl SnapshotKey {
         // SAFETY: called while a statement runs, so there is an active snapshot, whose arrays have
         // the lengths that it says; MyProc is set in every backend.
         let (snapshot, user, statement, transaction, running, running_sub) = unsafe {
-            let snapshot = &*pg_sys::GetActiveSnapshot();
+            let snapshot = &*GetActiveSnapshot();
             (
                 snapshot,
-                pg_sys::GetUserId().to_u32(),
-                pg_sys::GetCurrentStatementStartTimestamp(),
+                GetUserId().to_u32(),
+                GetCurrentStatementStartTimestamp(),
                 (*pg_sys::MyProc).lxid,
                 slice(snapshot.xip, snapshot.xcnt as usize),
                 slice(snapshot.subxip, snapshot.subxcnt.max(0) as usize),
@@ -131,7 +139,7 @@ impl Drop for PushedSnapshot {
 /// When the running statement began, in microseconds; only differences mean anything.
 pub fn statement_start() -> i64 {
     // SAFETY: reads a variable of the backend.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+    unsafe { GetCurrentStatementStartTimestamp() }
 }
 
 /// # Safety

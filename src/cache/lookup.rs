@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use pgrx::pg_sys;
 
@@ -20,7 +20,8 @@ use crate::settings::DefaultModel;
 #[derive(Default)]
 struct Statement {
     snapshot: SnapshotKey,
-    models: Vec<(pg_sys::Oid, Rc<Model>)>,
+    /// Weak, so that a statement that asks for many models holds no more than are kept.
+    models: Vec<(pg_sys::Oid, Weak<Model>)>,
     defaults: Vec<Resolved>,
 }
 
@@ -52,7 +53,11 @@ pub fn production(table: pg_sys::Oid) -> Result<Rc<Model>, Error> {
     shared::refuse_lost()?;
     let known = STATEMENT.with_borrow_mut(|statement| {
         forget_other_snapshots(statement);
-        statement.models.iter().find(|(oid, _)| *oid == table).map(|(_, model)| model.clone())
+        statement
+            .models
+            .iter()
+            .find(|(oid, _)| *oid == table)
+            .and_then(|(_, model)| model.upgrade())
     });
     if let Some(model) = known {
         return Ok(model);
@@ -60,7 +65,8 @@ pub fn production(table: pg_sys::Oid) -> Result<Rc<Model>, Error> {
     let model = load(table, Privilege::Run, Wanted::Production)?;
     STATEMENT.with_borrow_mut(|statement| {
         forget_other_snapshots(statement);
-        statement.models.push((table, model.clone()));
+        statement.models.retain(|(oid, _)| *oid != table);
+        statement.models.push((table, Rc::downgrade(&model)));
     });
     Ok(model)
 }

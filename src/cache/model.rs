@@ -100,7 +100,7 @@ impl Model {
     /// Bytes that this backend holds of its own; what all backends share is not counted.
     pub fn memory(&self) -> usize {
         let all = match &self.engine {
-            Engine::Images(model) => model.classifier.memory(),
+            Engine::Images(model) => model.memory(),
             Engine::Recommender(model) => model.memory() + self.numbers,
         };
         match self.file {
@@ -140,7 +140,8 @@ pub struct ImageModelInfo {
 pub struct ImageModel {
     preprocessing: Preprocessing,
     classifier: ImageClassifier,
-    scratch: RefCell<Scratch>,
+    /// Made by the first call, so that a model that needs too much is refused before.
+    scratch: RefCell<Option<Scratch>>,
 }
 
 struct Scratch {
@@ -157,16 +158,16 @@ impl ImageModel {
         let classifier =
             ImageClassifier::load(&architecture, &info.normalization, info.labels, weights)
                 .map_err(|error| error.to_string())?;
-        let raster = vec![0; info.preprocessing.raster_len()];
-        if raster.len() != classifier.raster_len() {
+        if info.preprocessing.raster_len() != classifier.raster_len() {
             return Err("its preprocessing does not fit its architecture".to_owned());
         }
-        let workspace = classifier.workspace().map_err(|error| error.to_string())?;
-        Ok(Self {
-            preprocessing: info.preprocessing,
-            classifier,
-            scratch: RefCell::new(Scratch { raster, workspace }),
-        })
+        Ok(Self { preprocessing: info.preprocessing, classifier, scratch: RefCell::default() })
+    }
+
+    /// Bytes held once it has answered, the weights included.
+    fn memory(&self) -> usize {
+        let scratch = self.classifier.working_memory().saturating_add(self.classifier.raster_len());
+        self.classifier.memory().saturating_add(scratch)
     }
 
     /// The network.
@@ -185,7 +186,14 @@ impl ImageModel {
         image: &[u8],
         read: impl FnOnce(&[f32]) -> T,
     ) -> Result<T, Error> {
-        let Scratch { raster, workspace } = &mut *self.scratch.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        let Scratch { raster, workspace } = match scratch {
+            Some(scratch) => scratch,
+            None => scratch.insert(Scratch {
+                raster: vec![0; self.classifier.raster_len()],
+                workspace: self.classifier.workspace()?,
+            }),
+        };
         let limits = Limits { max_pixels: settings::max_image_pixels() };
         self.preprocessing.raster(image, &limits, &StatementControl, raster)?;
         Ok(read(self.classifier.probabilities(raster, workspace, &StatementControl)?))

@@ -5,6 +5,7 @@ pub mod data;
 pub mod life;
 pub mod manifest;
 pub mod model_table;
+pub mod model_type;
 pub mod models;
 pub mod name;
 mod rows_digest;

@@ -5,16 +5,17 @@
 //! that may only run the model, in parallel workers and on a standby.
 
 use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
 
 use pgrx::pg_sys;
 
 use crate::bridge::{identity, json};
+use crate::catalog::model_type::model_type;
 use crate::catalog::name::table_name;
 use crate::error::Error;
 
 mod indexes;
-
-use indexes::Indexes;
 
 /// Columns of `teller.model`, by attribute number.
 mod column {
@@ -24,7 +25,7 @@ mod column {
     pub(super) const STATUS: i16 = 4;
     pub(super) const INFO: i16 = 5;
     pub(super) const PAYLOAD: i16 = 6;
-    pub(super) const COUNT: usize = 6;
+    pub(super) const COUNT: i32 = 6;
 }
 
 /// What a role may do with a model, and the table privilege that says so.
@@ -178,16 +179,22 @@ impl ModelTable {
             Privilege::Promote => on_table(pg_sys::ACL_UPDATE),
             Privilege::Retire => on_table(pg_sys::ACL_DELETE),
             Privilege::Run => {
-                // SAFETY: a look-up in the system caches.
-                let on_column = unsafe {
-                    pg_sys::pg_attribute_aclcheck(
-                        self.oid,
-                        column::VERSION,
-                        user,
-                        pg_sys::AclMode::from(pg_sys::ACL_SELECT),
-                    )
+                let on_column = || {
+                    // SAFETY: a look-up in the system caches.
+                    let answer = unsafe {
+                        pg_sys::pg_attribute_aclcheck(
+                            self.oid,
+                            column::VERSION,
+                            user,
+                            pg_sys::AclMode::from(pg_sys::ACL_SELECT),
+                        )
+                    };
+                    answer == pg_sys::AclResult::ACLCHECK_OK
                 };
-                on_column == pg_sys::AclResult::ACLCHECK_OK || on_table(pg_sys::ACL_SELECT)
+                // First what an owner has, then what others are given: each look-up takes a while.
+                (user == self.owner() && on_table(pg_sys::ACL_SELECT))
+                    || on_column()
+                    || on_table(pg_sys::ACL_SELECT)
             }
         }
     }
@@ -198,17 +205,17 @@ impl ModelTable {
         mut row: impl FnMut(Row) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         let status = ScanKey::text(column::STATUS, c"production");
-        if let Some(index) = self.indexes().production {
-            let found = self.collect(index, &mut [status], manifests_only(&mut row))?;
-            if let Some(found) = found.into_iter().next() {
-                return Ok(Some(found));
-            }
+        // SAFETY: the relation is open.
+        if let Some(index) = unsafe { indexes::production(self.relation) }
+            && let Some(found) = self.first_manifest(index, &mut [status], &mut row)?
+        {
+            return Ok(Some(found));
         }
         // Nothing holds the owner to the index that was made for this: one of his may lack rows, or
         // there is none, and then there may be two in production.
         let mut keys =
             [ScanKey::text(column::PART, c""), ScanKey::text(column::STATUS, c"production")];
-        let mut found = self.collect(pg_sys::Oid::INVALID, &mut keys, manifests_only(row))?;
+        let mut found = self.collect(pg_sys::Oid::INVALID, &mut keys, row)?;
         if found.len() > 1 {
             return Err(Error::damaged(self, None, "several versions are in production"));
         }
@@ -223,8 +230,7 @@ impl ModelTable {
     ) -> Result<Option<T>, Error> {
         let mut keys =
             [ScanKey::integer(column::VERSION, version), ScanKey::text(column::PART, c"")];
-        let rows = self.collect(self.key()?, &mut keys, manifests_only(row))?;
-        Ok(rows.into_iter().next())
+        self.first_manifest(self.key()?, &mut keys, row)
     }
 
     /// Calls `row` for all manifests.
@@ -237,32 +243,59 @@ impl ModelTable {
         &self,
         version: i32,
         part: &CStr,
-        mut row: impl FnMut(Row) -> Result<T, Error>,
+        row: impl FnMut(Row) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let mut keys =
             [ScanKey::integer(column::VERSION, version), ScanKey::text(column::PART, part)];
-        self.collect(self.key()?, &mut keys, |found| row(found).map(Some))
+        self.collect(self.key()?, &mut keys, row)
     }
 
     /// Calls `row` for the rows of one part in all versions.
     pub fn all_of_part<T>(
         &self,
         part: &CStr,
-        mut row: impl FnMut(Row) -> Result<T, Error>,
+        row: impl FnMut(Row) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let mut keys = [ScanKey::text(column::PART, part)];
-        self.collect(pg_sys::Oid::INVALID, &mut keys, |found| row(found).map(Some))
+        self.collect(pg_sys::Oid::INVALID, &mut keys, row)
     }
 
     fn collect<T>(
         &self,
         index: pg_sys::Oid,
         keys: &mut [ScanKey],
-        mut row: impl FnMut(Row) -> Result<Option<T>, Error>,
+        mut row: impl FnMut(Row) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
+        let mut rows = Vec::new();
+        self.scan::<()>(index, keys, |found| {
+            rows.push(row(found)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(rows)
+    }
+
+    fn first_manifest<T>(
+        &self,
+        index: pg_sys::Oid,
+        keys: &mut [ScanKey],
+        mut row: impl FnMut(Row) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        self.scan(index, keys, |found| match found.is_manifest() {
+            true => row(found).map(ControlFlow::Break),
+            false => Ok(ControlFlow::Continue(())),
+        })
+    }
+
+    /// Calls `row` for the rows that match the keys, until it breaks off.
+    fn scan<T>(
+        &self,
+        index: pg_sys::Oid,
+        keys: &mut [ScanKey],
+        mut row: impl FnMut(Row) -> Result<ControlFlow<T>, Error>,
+    ) -> Result<Option<T>, Error> {
         // SAFETY: the relation is open; the scan is closed by the guard, and on an error that
         // PostgreSQL raises by its abort. The active snapshot is passed because NULL would mean
-        // the catalog's. Deforming writes one value for each of the descriptor's attributes.
+        // the catalog's.
         unsafe {
             let scan = Scan(pg_sys::systable_beginscan(
                 self.relation,
@@ -273,39 +306,26 @@ impl ModelTable {
                 keys.as_mut_ptr().cast(),
             ));
             let descriptor = (*self.relation).rd_att;
-            let attributes = (*descriptor).natts as usize;
-            if attributes < column::COUNT {
+            if (*descriptor).natts < column::COUNT {
                 return Err(Error::NotAModel { name: self.name() });
             }
-            let mut values = vec![pg_sys::Datum::null(); attributes];
-            let mut nulls = vec![true; attributes];
-            let mut rows = Vec::new();
             loop {
                 let tuple = pg_sys::systable_getnext(scan.0);
                 if tuple.is_null() {
-                    return Ok(rows);
+                    return Ok(None);
                 }
-                pg_sys::heap_deform_tuple(
-                    tuple,
-                    descriptor,
-                    values.as_mut_ptr(),
-                    nulls.as_mut_ptr(),
-                );
-                let found = Row { values: &values, nulls: &nulls, tuple };
-                if let Some(item) = row(found)? {
-                    rows.push(item);
+                let found = Row { tuple, descriptor, scan: PhantomData };
+                if let ControlFlow::Break(item) = row(found)? {
+                    return Ok(Some(item));
                 }
             }
         }
     }
 
-    fn indexes(&self) -> Indexes {
-        // SAFETY: the relation is open.
-        unsafe { Indexes::of(self.relation) }
-    }
-
     fn key(&self) -> Result<pg_sys::Oid, Error> {
-        self.indexes().key.ok_or_else(|| Error::NoKey { model: self.name() })
+        // SAFETY: the relation is open.
+        let key = unsafe { indexes::key(self.relation) };
+        key.ok_or_else(|| Error::NoKey { model: self.name() })
     }
 }
 
@@ -317,15 +337,6 @@ impl Drop for ModelTable {
                 pg_sys::relation_close(self.relation, pg_sys::NoLock as pg_sys::LOCKMODE);
             }
         }
-    }
-}
-
-fn manifests_only<T>(
-    mut row: impl FnMut(Row) -> Result<T, Error>,
-) -> impl FnMut(Row) -> Result<Option<T>, Error> {
-    move |found| match found.text(column::PART) {
-        Some(part) if part.is_empty() => row(found).map(Some),
-        _ => Ok(None),
     }
 }
 
@@ -372,15 +383,27 @@ impl ScanKey {
 
 /// One row of a model's table, valid while the scan stands on it.
 pub struct Row<'a> {
-    values: &'a [pg_sys::Datum],
-    nulls: &'a [bool],
     tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+    scan: PhantomData<&'a Scan>,
 }
 
 impl Row<'_> {
     fn datum(&self, column: i16) -> Option<pg_sys::Datum> {
-        let index = column as usize - 1;
-        (!self.nulls[index]).then(|| self.values[index])
+        let mut is_null = true;
+        // SAFETY: the tuple and its descriptor are valid while the scan stands on it, and the scan
+        // has checked that there are so many columns.
+        let datum = unsafe {
+            pg_sys::heap_getattr(self.tuple, column.into(), self.descriptor, &mut is_null)
+        };
+        (!is_null).then_some(datum)
+    }
+
+    /// Whether the row is a manifest: its part is the empty text.
+    fn is_manifest(&self) -> bool {
+        // SAFETY: the column's type is text; its length is read without fetching it.
+        self.datum(column::PART)
+            .is_some_and(|part| unsafe { pg_sys::toast_raw_datum_size(part) } == pg_sys::VARHDRSZ)
     }
 
     fn text(&self, column: i16) -> Option<String> {
@@ -467,22 +490,5 @@ impl RowIdentity {
     pub fn is_ours(self) -> bool {
         // SAFETY: a look-up in the backend's own memory; it knows a parallel worker's leader too.
         unsafe { pg_sys::TransactionIdIsCurrentTransactionId(self.xmin.into()) }
-    }
-}
-
-/// The composite type `teller.model`, if the extension is installed in this database.
-pub fn model_type() -> Option<pg_sys::Oid> {
-    // SAFETY: look-ups in the system caches.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"teller".as_ptr(), true);
-        let oid = pg_sys::GetSysCacheOid(
-            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
-            pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
-            pg_sys::Datum::from(c"model".as_ptr()),
-            schema.into(),
-            pg_sys::Datum::null(),
-            pg_sys::Datum::null(),
-        );
-        (oid != pg_sys::Oid::INVALID).then_some(oid)
     }
 }

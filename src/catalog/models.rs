@@ -3,7 +3,8 @@
 use pgrx::pg_sys;
 use pgrx::spi::Spi;
 
-use crate::catalog::model_table::{ModelTable, Privilege, model_type};
+use crate::catalog::model_table::{ModelTable, Privilege};
+use crate::catalog::model_type::model_type;
 use crate::error::Error;
 
 /// Gathers rows of all models that the caller may run; tables that cannot be read are left out.

@@ -90,6 +90,12 @@ impl ImageClassifier {
         size_of::<Self>() + self.bytes + self.pixels.memory() + labels + layers
     }
 
+    /// Bytes of a [`Workspace`].
+    pub fn working_memory(&self) -> usize {
+        let floats = self.network.widest().saturating_mul(2).saturating_add(self.network.scratch());
+        floats.saturating_mul(size_of::<f32>())
+    }
+
     /// Working memory, to be kept and used again.
     pub fn workspace(&self) -> Result<Workspace, Error> {
         let values = || Floats::zeros(self.network.widest());

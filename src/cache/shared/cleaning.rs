@@ -5,43 +5,76 @@
 //! numbers builds the file again.
 
 use std::cell::Cell;
-use std::fs;
-use std::time::SystemTime;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, SystemTime};
 
 use pgrx::pg_sys;
 
 use crate::bridge::snapshot::{self, PushedSnapshot};
 use crate::cache::shared::draft;
-use crate::cache::shared::identity::{FOLDER, Identity, Kind, Name};
+use crate::cache::shared::identity::{FOLDER, Identity, Kind, Name, TIDIED};
 use crate::catalog::model_table::{ModelTable, RowIdentity};
 
-/// Microseconds between two cleanings by a backend that finds its models in its own cache.
-const EVERY: i64 = 60_000_000;
+/// Time between two cleanings, unless a file is built.
+const EVERY: Duration = Duration::from_secs(60);
 
 thread_local! {
-    static LAST: Cell<i64> = const { Cell::new(0) };
+    /// When this backend last looked whether to clean.
+    static LOOKED: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Cleans if this backend has not done so for a minute.
+/// Cleans if no backend has done so for a minute.
 pub fn tidy_now_and_then() {
-    if snapshot::statement_start() - LAST.get() >= EVERY {
-        tidy(None);
+    let now = snapshot::statement_start();
+    if now - LOOKED.get() < EVERY.as_micros() as i64 {
+        return;
+    }
+    LOOKED.set(now);
+    let tidied = fs::metadata(TIDIED).and_then(|stamp| stamp.modified());
+    // A date in the future is no reason to wait for it.
+    if !tidied.is_ok_and(|date| date.elapsed().is_ok_and(|age| age < EVERY)) {
+        tidy();
     }
 }
 
-/// Removes what nobody can ask for. Of the table at hand that includes versions that are out of
-/// production, except the one at hand; other tables are not opened, since that would lock them.
-pub(super) fn tidy(current: Option<(&ModelTable, &Identity)>) {
-    LAST.set(snapshot::statement_start());
+/// Removes what is left of models and databases that are gone, and of builders that were killed.
+pub(super) fn tidy() {
+    // Where there is no folder there is nothing to clean.
+    let _ = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(TIDIED)
+        .and_then(|stamp| stamp.set_modified(SystemTime::now()));
     for (name, kind) in entries() {
         let path = name.path(kind);
         // What cannot be removed now is tried again by the next one.
         let _ = match kind {
             Kind::Draft => draft::remove_leftover(&path),
             Kind::Marker if !name.path(Kind::Numbers).exists() => fs::remove_file(path),
-            Kind::Numbers if is_needless(&name, current) => fs::remove_file(path),
+            Kind::Numbers if is_orphan(&name) => remove(&name),
             _ => Ok(()),
         };
+    }
+}
+
+/// Removes the files of this table's versions that are out of production, except `current`. Files
+/// of other tables wait for their own callers: to open a table is to lock it.
+pub(super) fn tidy_versions(table: &ModelTable, current: &Identity) {
+    let of_table = |(name, kind): &(Name, Kind)| {
+        *kind == Kind::Numbers
+            && (name.database, name.table) == (current.name.database, current.name.table)
+            && *name != current.name
+    };
+    for (name, _) in entries().filter(of_table) {
+        // An equal version under another identity: the table was rewritten.
+        if name.version == current.name.version || is_superseded(table, name.version) {
+            let _ = remove(&name);
+        }
     }
 }
 
@@ -62,11 +95,18 @@ pub(super) fn make_room(needed: u64, limit: u64) {
         if total <= limit {
             return;
         }
-        if fs::remove_file(name.path(Kind::Numbers)).is_ok() {
-            let _ = fs::remove_file(name.path(Kind::Marker));
+        if remove(&name).is_ok() {
             total -= len;
         }
     }
+}
+
+/// Removes a file of numbers with its marker.
+fn remove(name: &Name) -> io::Result<()> {
+    fs::remove_file(name.path(Kind::Numbers))?;
+    // One that stays is removed as a marker without a file.
+    let _ = fs::remove_file(name.path(Kind::Marker));
+    Ok(())
 }
 
 /// Our files; names that are not ours are left alone.
@@ -75,22 +115,14 @@ fn entries() -> impl Iterator<Item = (Name, Kind)> {
     entries.filter_map(|entry| Name::parse(entry.file_name().to_str()?))
 }
 
-fn is_needless(name: &Name, current: Option<(&ModelTable, &Identity)>) -> bool {
+/// Whether the database or the table of a file is gone.
+fn is_orphan(name: &Name) -> bool {
     // SAFETY: set once, when the backend connected to its database.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    if name.database != database {
-        return !exists(pg_sys::SysCacheIdentifier::DATABASEOID, name.database);
-    }
-    if !exists(pg_sys::SysCacheIdentifier::RELOID, name.table) {
-        return true;
-    }
-    match current {
-        Some((table, identity)) if table.oid().to_u32() == name.table => {
-            // An equal version under another identity: the table was rewritten.
-            *name != identity.name
-                && (name.version == identity.name.version || is_superseded(table, name.version))
-        }
-        _ => false,
+    if name.database == database {
+        !exists(pg_sys::SysCacheIdentifier::RELOID, name.table)
+    } else {
+        !exists(pg_sys::SysCacheIdentifier::DATABASEOID, name.database)
     }
 }
 

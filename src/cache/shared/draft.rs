@@ -54,14 +54,14 @@ impl<'a> Draft<'a> {
         version: i32,
         parts: &[StoredPart],
     ) -> Result<(), Failure> {
-        let mut file = &self.file;
-        file.write_all(&self.identity.header)?;
+        let mut blocks = Blocks { file: &self.file, block: Vec::new() };
+        blocks.put(&self.identity.header)?;
         let mut written = HEADER_BYTES;
         for (part, range) in parts.iter().zip(&self.identity.parts) {
-            file.write_all(&[0; ALIGNMENT][..range.start - written])?;
+            blocks.put(&[0; ALIGNMENT][..range.start - written])?;
             let mut failed = None;
             let read = part.read(table, version, |bytes| {
-                file.write_all(bytes).map_err(|error| {
+                blocks.put(bytes).map_err(|error| {
                     failed = Some(error);
                     // Ends the scan; what is reported is the error above.
                     Error::Cancelled
@@ -73,7 +73,7 @@ impl<'a> Draft<'a> {
             read?;
             written = range.end;
         }
-        Ok(())
+        Ok(blocks.flush()?)
     }
 
     /// Gives the draft its name, which makes it visible to all backends at once.
@@ -95,6 +95,36 @@ impl Drop for Draft<'_> {
             // A leftover is found by the next builder, or by the next cleaning.
             let _ = fs::remove_file(self.identity.name.path(Kind::Draft));
         }
+    }
+}
+
+/// Writes whole blocks. The kernel keeps what is written at once in pages as large as that, and a
+/// file in large pages is mapped at a tenth of the time and in hardly any page tables.
+struct Blocks<'a> {
+    file: &'a File,
+    block: Vec<u8>,
+}
+
+impl Blocks<'_> {
+    /// A huge page of x86.
+    const BYTES: usize = 2 << 20;
+
+    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let (fits, rest) = bytes.split_at(bytes.len().min(Self::BYTES - self.block.len()));
+            self.block.extend_from_slice(fits);
+            bytes = rest;
+            if self.block.len() == Self::BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.block)?;
+        self.block.clear();
+        Ok(())
     }
 }
 

@@ -1,9 +1,11 @@
 //! A mapped file of numbers.
 //!
 //! What is checked when it is opened: its length, before it is mapped; its header, which holds the
-//! identity in full; and, by the first that maps it after a start of the server, the checksums of
-//! all its parts. A marker remembers that they matched, together with the file's inode, length and
-//! dates: whoever writes into the file changes its dates, and it is checked in full again.
+//! identity in full; and, by the first that maps it after the machine was started, the checksums
+//! of all its parts. A marker remembers that they matched, together with the file's inode, length
+//! and dates: whoever writes into the file changes its dates, and it is checked in full again. The
+//! server's own restarts do not matter: while the machine runs, what was checked is what the
+//! kernel holds or reads again from the same blocks.
 //!
 //! A file is never written after its name was given to it, so a mapping does not lose its pages,
 //! unless a process of the server's own user shortens it or its disk fails: see [`super::fault`].
@@ -78,6 +80,9 @@ impl SharedFile {
         // complete when it got its name. The server's own user alone could, and the guard keeps
         // pages that are gone from ending the process.
         let map = unsafe { Mmap::map(&file.0)? };
+        // Where the kernel has such pages, and must read the file from disk again.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         let guard = Guard::new(&map)?;
         answers::watch_transactions();
         if map.get(..HEADER_BYTES) != Some(&identity.header) {
@@ -231,14 +236,26 @@ impl Stamp {
         }
     }
 
-    /// The text of the marker: void when the server was started again.
+    /// The text of the marker: void when the machine was started again.
     fn mark(&self) -> String {
-        // SAFETY: set by the postmaster before this process was made.
-        let start = unsafe { pg_sys::PgStartTime };
         let Self { device, inode, len, modified, changed } = self;
         format!(
-            "{start} {device} {inode} {len} {} {} {} {}",
-            modified.0, modified.1, changed.0, changed.1
+            "{} {device} {inode} {len} {} {} {} {}",
+            start_of_machine(),
+            modified.0,
+            modified.1,
+            changed.0,
+            changed.1
         )
+    }
+}
+
+/// Differs from one start of the machine to the next; where the kernel does not tell, from one
+/// start of the server to the next.
+fn start_of_machine() -> String {
+    match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => id.trim_end().to_owned(),
+        // SAFETY: set by the postmaster before this process was made.
+        Err(_) => unsafe { pg_sys::PgStartTime }.to_string(),
     }
 }

@@ -20,6 +20,8 @@ use crate::catalog::version::StoredPart;
 
 /// The folder in the data directory, which is every backend's working directory.
 pub(super) const FOLDER: &str = "pg_teller";
+/// Its date says when the folder was last cleaned.
+pub(super) const TIDIED: &str = "pg_teller/pgsql_tmp.tidied";
 /// Base backups and rewinds skip files whose names begin so.
 const PREFIX: &str = "pgsql_tmp";
 /// Bytes before the first part.

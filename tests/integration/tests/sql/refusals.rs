@@ -224,7 +224,7 @@ fn memory_beyond_the_setting_is_refused_before_it_is_taken() {
 #[test]
 fn a_model_beyond_the_cache_is_refused() {
     let mut client = Database::with_demo().connect();
-    client.run("SET teller.cache_size = '100kB'");
+    client.run("SET teller.cache_size = '100kB'; SET teller.shared_cache_size = 0");
     let error = client.refused(
         "SELECT teller.classify_image(image) FROM demo.scans LIMIT 1",
         &SqlState::OUT_OF_MEMORY,

@@ -296,7 +296,7 @@ fn the_size_is_bounded_and_a_server_without_room_still_answers() {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o500)).unwrap();
     assert_eq!(answers(&mut database.connect(), "one"), expected);
     assert!(entries(&mut client).is_empty());
-    fs::remove_dir(&folder).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
     fs::write(&folder, b"no folder").unwrap();
     assert_eq!(answers(&mut database.connect(), "one"), expected);
     fs::remove_file(&folder).unwrap();
