@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test says so by panicking")]
 
 mod audit;
+mod cache;
 mod cancel;
 mod determinism;
 mod documents;
