@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, channel};
 use postgres::error::DbError;
 use postgres::{Client, NoTls};
 
-use crate::{Server, repository};
+use crate::Server;
 
 /// A fresh database of one test. It goes with its server.
 pub struct Database<'s> {
@@ -97,15 +97,6 @@ impl<'s> Database<'s> {
 
     /// Makes the demo's tables, as [`Database::with_demo`] does.
     pub fn load_demo(&self) {
-        // By psql, since the files load data that lies beside them.
-        let status = self
-            .server
-            .program("psql")
-            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &self.name])
-            .args(["-f", "demo/digits.sql", "-f", "demo/bank.sql"])
-            .current_dir(repository())
-            .stdout(std::process::Stdio::null())
-            .status();
-        assert!(status.expect("psql runs").success(), "the demo's tables were not loaded");
+        self.server.load_demo(&self.name);
     }
 }

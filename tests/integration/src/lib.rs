@@ -5,6 +5,7 @@
 //! which. Failing loudly is a test's job, hence the panics.
 #![allow(clippy::unwrap_used, reason = "this crate is test code through and through")]
 
+mod blocks;
 mod data;
 mod database;
 mod interleaving;
@@ -12,6 +13,7 @@ mod server;
 pub mod shared_files;
 mod statement;
 
+pub use blocks::{Block, blocks};
 pub use data::{external, load_mnist, load_tsv, repository};
 pub use database::Database;
 pub use interleaving::{Step, every_order};

@@ -119,6 +119,19 @@ impl Server {
         &self.folder
     }
 
+    /// Makes the demo's tables in `database`.
+    pub fn load_demo(&self, database: &str) {
+        // By psql, since the files load data that lies beside them.
+        let status = self
+            .program("psql")
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database])
+            .args(["-f", "demo/digits.sql", "-f", "demo/bank.sql"])
+            .current_dir(repository())
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.expect("psql runs").success(), "the demo's tables were not loaded");
+    }
+
     /// Copying a database with the extension takes less time than `CREATE EXTENSION`.
     fn prepare_templates(&self) {
         let mut root = self.connect("postgres", "postgres");

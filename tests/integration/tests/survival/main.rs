@@ -9,6 +9,7 @@ mod files;
 mod freshness;
 mod isolation;
 mod load;
+mod operations;
 mod privileges;
 mod replicas;
 mod retraining;
