@@ -143,6 +143,8 @@ impl BlockedSignals {
             let mut all = std::mem::zeroed();
             let mut before = std::mem::zeroed();
             libc::sigfillset(&mut all);
+            // What its own access to memory raises reaches a thread that blocks it as a kill.
+            libc::sigdelset(&mut all, libc::SIGBUS);
             libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
             Self(before)
         }

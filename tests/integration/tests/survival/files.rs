@@ -97,6 +97,30 @@ fn a_file_cut_off_in_the_middle_of_a_statement_refuses_the_statement() {
     assert_eq!(answers(&mut user, "m"), expected);
 }
 
+/// The numbers are read on threads of their own.
+#[test]
+fn a_file_cut_off_under_an_evaluation_refuses_it() {
+    let database = Database::new();
+    let mut admin = database.connect();
+    train_large(&mut admin, "m", 31);
+    let expected = answers(&mut admin, "m");
+    let path = only_file(&mut admin);
+    let mut user = database.connect();
+    answers(&mut user, "m");
+    let pid: i32 = user.value("SELECT pg_backend_pid()");
+    let work = std::thread::spawn(move || {
+        let evaluate = "SELECT * FROM teller.evaluate('m',
+             'SELECT u AS user_id, u AS item_id FROM generate_series(1, 10) u, pg_sleep(1)')";
+        (user.simple_query(evaluate).map(drop).map_err(|error| error.code().cloned()), user)
+    });
+    let sleeps = format!("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = {pid}");
+    wait_until("it reads the data", || admin.value::<Option<bool>>(&sleeps) == Some(true));
+    cut_off(&path);
+    let (result, mut user) = work.join().unwrap();
+    assert_eq!(result, Err(Some(SqlState::DATA_CORRUPTED)));
+    assert_eq!(answers(&mut user, "m"), expected);
+}
+
 #[test]
 fn a_file_written_into_in_the_middle_of_a_transaction_refuses_it() {
     let database = Database::new();
