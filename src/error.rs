@@ -35,6 +35,8 @@ pub enum Error {
     OutOfReach { model: String, why: &'static str },
     #[error("model {model} has no unique index on (version, part, chunk)")]
     NoKey { model: String },
+    #[error("could not serialize access: model {model} was changed since this transaction began")]
+    Overtaken { model: String },
     #[error("model {model} has no version in production")]
     NoProduction { model: String },
     #[error("model {model} has no version {number}")]
@@ -148,6 +150,7 @@ impl Error {
             Self::Permission { .. } | Self::OwnersOption { .. } | Self::OwnersCheck { .. } => {
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE
             }
+            Self::Overtaken { .. } => Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::Atomic => Code::ERRCODE_INVALID_TRANSACTION_TERMINATION,
             Self::AlreadyTraining { .. } => Code::ERRCODE_OBJECT_IN_USE,
             Self::RowSecurity { .. }
@@ -203,6 +206,7 @@ impl Error {
             Self::NoKey { model } => {
                 Some(format!("ALTER TABLE {model} ADD PRIMARY KEY (version, part, chunk)."))
             }
+            Self::Overtaken { .. } => Some("Run the transaction again.".to_owned()),
             Self::Atomic => Some(
                 "CALL it by itself: not in BEGIN ... COMMIT, a function, an EXCEPTION block, or \
                  with autocommit off."

@@ -129,11 +129,3 @@ pub fn has_privileges_of(role: pg_sys::Oid) -> bool {
     // SAFETY: a look-up in the system caches.
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
 }
-
-/// The session's `search_path`.
-pub fn search_path() -> String {
-    // SAFETY: a string setting that is never NULL.
-    unsafe { std::ffi::CStr::from_ptr(pg_sys::namespace_search_path) }
-        .to_string_lossy()
-        .into_owned()
-}

@@ -9,6 +9,7 @@ pub mod messages;
 pub mod procedure;
 pub mod rhythm;
 pub mod sandbox;
+pub mod session;
 pub mod session_lock;
 pub mod snapshot;
 pub mod transaction;

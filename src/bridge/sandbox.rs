@@ -6,42 +6,48 @@
 //! that is rolled back at its end, whatever it did.
 
 mod hooks;
+mod session_locks;
 
 use std::cell::Cell;
-use std::ffi::CString;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use pgrx::pg_sys;
 
 use crate::bridge::identity::{self, ReadOnlyTransaction, RestrictedIdentity};
+use crate::bridge::session;
 use crate::error::Error;
 
 pub use hooks::install;
+use session_locks::SessionLocks;
 
 /// In whose name a query is read, and where it finds the tables that it names.
 #[derive(Clone, Copy, Debug)]
 pub enum Reader<'a> {
     /// Whoever asks reads his own query, in his own session.
     Caller,
-    /// The query was stored, and is read in the name of `role` under the `search_path` that was
-    /// stored with it. It sees no temporary table: those are the session's, not the role's.
+    /// The query was stored, and is read in the name of `role` under the settings that were stored
+    /// with it. It sees no temporary table: those are the session's, not the role's.
     #[allow(dead_code, reason = "for retraining")]
     Stored {
         /// Who reads.
         role: pg_sys::Oid,
         /// A value of the setting.
         search_path: &'a str,
+        /// Values of other settings.
+        settings: &'a BTreeMap<String, String>,
     },
 }
 
 /// Runs `work`, and undoes what it did in the database. Must not be called in a parallel plan.
 pub fn run<T>(reader: Reader, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let locks = SessionLocks::held();
     let subtransaction = Subtransaction::begin();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let (role, may_use_temporary) = match reader {
             Reader::Caller => (identity::current_user(), true),
-            Reader::Stored { role, search_path } => {
-                set_search_path(search_path)?;
+            Reader::Stored { role, search_path, settings } => {
+                session::set(search_path, settings)?;
                 (role, false)
             }
         };
@@ -51,6 +57,7 @@ pub fn run<T>(reader: Reader, work: impl FnOnce() -> Result<T, Error>) -> Result
         work()
     }));
     subtransaction.roll_back();
+    locks.release_others();
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
@@ -89,28 +96,6 @@ impl Subtransaction {
             pg_sys::CurrentResourceOwner = self.resources;
         }
     }
-}
-
-/// Sets the path until the subtransaction is rolled back.
-fn set_search_path(path: &str) -> Result<(), Error> {
-    // Last, or PostgreSQL would look into the session's temporary tables first.
-    let separator = if path.trim().is_empty() { "" } else { ", " };
-    let path = CString::new(format!("{path}{separator}pg_temp"))
-        .map_err(|_| Error::Internal("a stored search_path holds a NUL".to_owned()))?;
-    // SAFETY: sets one variable to a NUL-terminated string, which is copied.
-    unsafe {
-        pg_sys::set_config_option(
-            c"search_path".as_ptr(),
-            path.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
-    }
-    Ok(())
 }
 
 /// A sandbox that is open.

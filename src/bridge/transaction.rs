@@ -13,3 +13,9 @@ pub fn refuse_read_only(function: &CStr) {
         pg_sys::PreventCommandDuringRecovery(function.as_ptr());
     }
 }
+
+/// Whether all statements of the transaction see the database as it was at its start.
+pub fn keeps_its_snapshot() -> bool {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}

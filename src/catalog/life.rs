@@ -7,6 +7,7 @@
 use std::ffi::CStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::bridge::identity;
 use crate::catalog::audit::{self, Action};
@@ -25,8 +26,12 @@ pub mod status {
     pub const ARCHIVED: &str = "archived";
 }
 
-const HISTORY_VERSION: i32 = 0;
+/// The version whose rows tell the history of the others.
+pub const HISTORY_VERSION: i32 = 0;
 const HISTORY_PART: &CStr = c"promotion";
+/// The part that remembers versions that are gone, by their numbers as chunks: no other version
+/// gets one of them.
+pub const RETIRED: &CStr = c"retired";
 
 /// How a version came into production.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +54,7 @@ struct Promotion {
 
 /// Puts `version` into production and archives the one that is there.
 pub fn promote(table: &ModelTable, version: i32) -> Result<i32, Error> {
-    let writer = Writer::open(table);
+    let writer = Writer::open(table)?;
     match status_of(table, version)?.as_str() {
         status::PRODUCTION => {}
         status::CANDIDATE | status::ARCHIVED => {
@@ -68,7 +73,7 @@ pub fn promote(table: &ModelTable, version: i32) -> Result<i32, Error> {
 
 /// Puts the version back that was in production before the one that is there.
 pub fn rollback(table: &ModelTable) -> Result<i32, Error> {
-    let writer = Writer::open(table);
+    let writer = Writer::open(table)?;
     let current = Version::find(table, Wanted::Production)?.number;
     let archived = |version: &i32| {
         *version != current
@@ -82,11 +87,16 @@ pub fn rollback(table: &ModelTable) -> Result<i32, Error> {
 
 /// Deletes a version that is not in production.
 pub fn drop_version(table: &ModelTable, version: i32) -> Result<(), Error> {
-    let writer = Writer::open(table);
+    let writer = Writer::open(table)?;
     if status_of(table, version)? == status::PRODUCTION {
         return Err(Error::InProduction { model: table.name(), version });
     }
     writer.run("DELETE FROM ONLY {model} WHERE version = $1", &[version.into()])?;
+    let entry = json!({
+        "by": identity::role_name(identity::calling_user()),
+        "at": timestamp::statement_start(),
+    });
+    writer.insert(HISTORY_VERSION, &RETIRED.to_string_lossy(), version, None, Some(entry), None)?;
     audit::append(table, Action::Retire, Some(version), None, None)
 }
 

@@ -61,6 +61,9 @@ pub struct Definition {
     pub data: String,
     /// The `search_path` under which the query was read.
     pub search_path: String,
+    /// Other settings that its meaning depends on; 0.1.0 noted none.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// Where a version comes from, besides its definition.

@@ -29,7 +29,7 @@ pub struct Run {
 impl Run {
     /// Adds a version of status `training`.
     pub fn begin(table: &ModelTable, info: RunInfo) -> Result<Self, Error> {
-        let writer = Writer::open(table);
+        let writer = Writer::open(table)?;
         let version = writer.next_version()?;
         writer.insert(version, "", 0, Some(status::TRAINING), Some(json(&info)?), None)?;
         Ok(Self { version, info })
@@ -63,7 +63,7 @@ impl Run {
 
     /// Notes that a step is done; steps of the log from this one on are of an earlier attempt.
     pub fn step(&mut self, table: &ModelTable, step: u32, record: Value) -> Result<(), Error> {
-        let writer = Writer::open(table);
+        let writer = Writer::open(table)?;
         let (part, chunk) = (LOG.to_string_lossy(), step as i32);
         writer.run(
             "DELETE FROM ONLY {model} WHERE version = $1 AND part = $2 AND chunk >= $3",
@@ -77,7 +77,7 @@ impl Run {
 
     /// Keeps a state from which the training can go on, in the place of the one before it.
     pub fn keep(&self, table: &ModelTable, checkpoint: &[u8]) -> Result<(), Error> {
-        let writer = Writer::open(table);
+        let writer = Writer::open(table)?;
         self.forget_checkpoint(&writer)?;
         writer.insert_part(self.version, &CHECKPOINT.to_string_lossy(), checkpoint)
     }
@@ -91,7 +91,7 @@ impl Run {
         promote: bool,
     ) -> Result<&'static str, Error> {
         let promote = promote && table.permits(Privilege::Promote);
-        let writer = Writer::open(table);
+        let writer = Writer::open(table)?;
         self.forget_checkpoint(&writer)?;
         for (part, payload) in &trained.parts {
             writer.insert_part(self.version, part, payload)?;
@@ -102,7 +102,7 @@ impl Run {
 
     /// Gives it up; its log stays.
     pub fn fail(mut self, table: &ModelTable, error: String) -> Result<(), Error> {
-        let writer = Writer::open(table);
+        let writer = Writer::open(table)?;
         self.forget_checkpoint(&writer)?;
         self.info.error = Some(error);
         self.info.updated_at = timestamp::now();

@@ -83,7 +83,7 @@ pub fn store(
     promote: bool,
 ) -> Result<(i32, &'static str), Error> {
     let promote = promote && table.permits(Privilege::Promote);
-    let writer = Writer::open(table);
+    let writer = Writer::open(table)?;
     let number = writer.next_version()?;
     for (part, payload) in &version.parts {
         writer.insert_part(number, part, payload)?;

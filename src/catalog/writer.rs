@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use crate::bridge::identity::{PinnedSearchPath, RestrictedIdentity};
 use crate::bridge::snapshot::PushedSnapshot;
+use crate::bridge::transaction::keeps_its_snapshot;
+use crate::catalog::life::{HISTORY_VERSION, RETIRED};
 use crate::catalog::model_table::ModelTable;
 use crate::error::Error;
 
@@ -29,18 +31,22 @@ pub struct Writer<'t> {
 
 impl<'t> Writer<'t> {
     /// Waits until no other transaction writes the model; readers go on. While the writer lives,
-    /// reads see what those transactions left.
-    pub fn open(table: &'t ModelTable) -> Self {
+    /// reads see what those transactions left. A transaction that keeps to the snapshot of its
+    /// start fails if they changed a version since.
+    pub fn open(table: &'t ModelTable) -> Result<Self, Error> {
         ModelTable::lock_to_write(table.oid());
         let owner = RestrictedIdentity::enter(table.owner());
         let path = PinnedSearchPath::enter();
-        Self {
-            table,
-            target: table.name(),
-            _snapshot: PushedSnapshot::of_transaction(),
-            _path: path,
-            _owner: owner,
+        let snapshot = PushedSnapshot::of_transaction();
+        if keeps_its_snapshot() {
+            let manifests = || table.manifests(|row| Ok(row.identity()));
+            let seen = manifests()?;
+            let _latest = PushedSnapshot::latest();
+            if seen != manifests()? {
+                return Err(Error::Overtaken { model: table.name() });
+            }
         }
+        Ok(Self { table, target: table.name(), _snapshot: snapshot, _path: path, _owner: owner })
     }
 
     /// Runs a statement in which `{model}` stands for the table.
@@ -93,9 +99,13 @@ impl<'t> Writer<'t> {
         Ok(())
     }
 
-    /// The number of a version that is yet to come.
+    /// The number of a version that is yet to come: one that no version ever had.
     pub fn next_version(&self) -> Result<i32, Error> {
-        self.get::<i32>("SELECT coalesce(max(version), 0) + 1 FROM ONLY {model}", &[])?
-            .ok_or_else(|| Error::Internal("no next version".to_owned()))
+        let highest =
+            "SELECT greatest(max(version), max(chunk) FILTER (WHERE version = $1 AND part = $2), 0)
+            FROM ONLY {model}";
+        let retired = [HISTORY_VERSION.into(), (*RETIRED.to_string_lossy()).into()];
+        let highest = self.get::<i32>(highest, &retired)?.unwrap_or(0);
+        highest.checked_add(1).ok_or_else(|| Error::Internal("no version is left".to_owned()))
     }
 }

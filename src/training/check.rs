@@ -7,6 +7,7 @@ use crate::bridge::rhythm::Rhythm;
 use crate::bridge::sandbox::Reader;
 use crate::bridge::workers::Event;
 use crate::catalog::life::{status, status_of};
+use crate::catalog::manifest::Definition;
 use crate::catalog::model_table::{ModelTable, Privilege};
 use crate::catalog::version::{Version, Wanted};
 use crate::error::Error;
@@ -38,7 +39,8 @@ pub fn retrain_check(model: pg_sys::Oid, version: i32) -> Result<Comparison, Err
     }
     let definition = &manifest.definition;
     let plan = Plan::read(definition)?;
-    let reader = Reader::Stored { role: table.owner(), search_path: &definition.search_path };
+    let Definition { search_path, settings, .. } = definition;
+    let reader = Reader::Stored { role: table.owner(), search_path, settings };
     let (prepared, rows) = plan.prepare(&definition.data, reader)?;
     let mut progress = Progress::new(prepared.step_noun());
     let trained = prepared.fit(None, &Rhythm::never(), &mut |event| {

@@ -42,8 +42,9 @@ pub fn retrain(
     let _lock = TrainingLock::acquire(model)
         .ok_or_else(|| Error::AlreadyTraining { model: table.name() })?;
     let definition = definition(&table, options)?;
-    let search_path = definition.search_path.clone();
-    let reader = Reader::Stored { role: table.owner(), search_path: &search_path };
+    let Definition { search_path, settings, .. } = definition.clone();
+    let reader =
+        Reader::Stored { role: table.owner(), search_path: &search_path, settings: &settings };
     let plan = Plan::read(&definition)?;
     let (prepared, rows) = plan.prepare(&definition.data, reader)?;
     let progress = None;
@@ -77,7 +78,8 @@ pub fn retrain(
     meter.note(&mut run.info.lineage);
     let RunInfo { definition, lineage, .. } = run.info.clone();
     let (mut manifest, version) = manifest(definition, lineage, trained);
-    let reader = Reader::Stored { role: table.owner(), search_path: &search_path };
+    let reader =
+        Reader::Stored { role: table.owner(), search_path: &search_path, settings: &settings };
     let promote = plan.promotion.decide(&table, &version, &mut manifest, reader)?;
     let number = run.version;
     let status = run.finish(&table, &version, &manifest, promote)?;

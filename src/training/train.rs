@@ -3,9 +3,9 @@
 use pgrx::pg_sys;
 use serde_json::Value;
 
-use crate::bridge::identity;
 use crate::bridge::rhythm::Rhythm;
 use crate::bridge::sandbox::Reader;
+use crate::bridge::session;
 use crate::bridge::transaction::refuse_read_only;
 use crate::bridge::workers::Event;
 use crate::catalog::manifest::{Definition, Task};
@@ -41,7 +41,8 @@ pub fn train(request: Request) -> Result<Outcome, Error> {
         task: Task::parse(request.task)?,
         options: request.options,
         data: request.data.to_owned(),
-        search_path: identity::search_path(),
+        search_path: session::search_path(),
+        settings: session::settings(),
     };
     let plan = Plan::read(&definition)?;
     let table = store::find_or_create(request.model)?;

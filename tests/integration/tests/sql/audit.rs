@@ -42,8 +42,8 @@ fn each_change_of_a_version_is_one_row() {
             "promote public.m 1 2",
             "rollback public.m 2 1",
             "retire public.m 2 -",
-            "train public.m - 2",
-            "failed gate public.m - 2",
+            "train public.m - 3",
+            "failed gate public.m - 3",
         ]
     );
     assert_eq!(first_broken(&mut client), None);

@@ -221,3 +221,28 @@ fn grants_let_nobody_write_rows_by_hand() {
     other.run("SELECT teller.promote('public.m', 2); SELECT teller.drop_version('public.m', 1)");
     assert_eq!(statuses(&mut root), ["production"]);
 }
+
+/// A job of cron runs under other settings than the analyst who wrote the query.
+#[test]
+fn the_query_is_read_under_the_settings_of_its_training() {
+    let mut client = Database::new().connect();
+    client.run(
+        "CREATE TABLE visits AS
+             SELECT u AS user_id, timestamptz '2026-01-01 00:00+00' + u * i * interval '7 hours' AS at
+             FROM generate_series(1, 20) u, generate_series(1, 5) i;
+         SET timezone = 'Asia/Tokyo'; SET datestyle = 'German'",
+    );
+    client.run(
+        "SELECT teller.train('m', 'recommendation',
+             'SELECT user_id, at::date::text AS item_id FROM visits', '{\"algorithm\": \"popular\"}')",
+    );
+    client.run("SET timezone = 'America/Lima'");
+    client.run("SET datestyle = 'ISO'");
+    client.run("CALL teller.retrain('m')");
+    let same: bool = client.value(
+        "SELECT count(DISTINCT rows_digest) = 1 AND count(*) = 2 FROM teller.model_versions
+         WHERE model = 'm'::regclass",
+    );
+    assert!(same);
+    assert_eq!(client.value::<String>("SHOW timezone"), "America/Lima");
+}

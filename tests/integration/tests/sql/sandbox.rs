@@ -353,3 +353,23 @@ fn the_digest_is_that_of_the_rows_in_order() {
                'i' || int8send(item_id) || 'n' || float8send(weight)";
     same(&mut client, "recommendation", purchases, popular, row);
 }
+
+/// The planner calls an operator's function to estimate how many rows it selects.
+#[test]
+fn a_session_lock_that_the_planner_took_does_not_outlive_the_query() {
+    let mut client = Database::new().connect();
+    client.run("CREATE TABLE k AS SELECT i % 3 AS x FROM generate_series(1, 1000) i; ANALYZE k");
+    client.run(
+        "CREATE OPERATOR =!= (FUNCTION = pg_try_advisory_lock, LEFTARG = int, RIGHTARG = int,
+                              RESTRICT = eqsel)",
+    );
+    client.run("SELECT pg_advisory_lock(7)");
+    client.refused(
+        &train("SELECT 1 AS user_id, 2 AS item_id UNION ALL SELECT 1, x FROM k WHERE x =!= 5"),
+        &SqlState::READ_ONLY_SQL_TRANSACTION,
+    );
+    let held: Vec<String> = client.column(
+        "SELECT concat_ws(' ', classid, objid) FROM pg_locks WHERE locktype = 'advisory'",
+    );
+    assert_eq!(held, ["0 7"], "the session's own lock, and no other");
+}

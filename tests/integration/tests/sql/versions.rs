@@ -79,6 +79,41 @@ fn a_version_is_dropped_whole_unless_it_is_in_production() {
     client.run("SELECT teller.drop_version('m', 2)");
     assert_eq!(client.value::<i64>("SELECT count(*) FROM m WHERE version = 2"), 0);
     assert_eq!(client.value::<i32>("SELECT teller.rollback('m')"), 1, "2 is gone");
+    // Nobody gets a number that the audit log and past decisions know as another version's.
+    client.run("SELECT teller.drop_version('m', 3)");
+    train_purchases(&mut client, "m", "als");
+    let versions: Vec<i32> = client.column("SELECT version FROM m WHERE part = '' ORDER BY 1");
+    assert_eq!(versions, [1, 4]);
+}
+
+#[test]
+fn a_transaction_that_keeps_its_snapshot_does_not_overtake_another() {
+    let (database, mut client) = three_versions();
+    let mut other = database.connect();
+    let train = r#"SELECT teller.train('m', 'recommendation',
+        'SELECT user_id, item_id FROM purchases', '{"algorithm": "popular"}')"#;
+    let promote = "SELECT teller.promote('m', 2)";
+    let retire = "SELECT teller.drop_version('m', 1)";
+    for (theirs, ours) in
+        [(train, train), (train, promote), (promote, train), (promote, retire), (retire, train)]
+    {
+        client.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM m");
+        other.run(theirs);
+        client.refused(ours, &SqlState::T_R_SERIALIZATION_FAILURE);
+        client.run("ROLLBACK");
+        other.run("SELECT teller.promote('m', 3)");
+    }
+}
+
+#[test]
+fn a_transaction_that_keeps_its_snapshot_sees_its_own_changes() {
+    let (_database, mut client) = three_versions();
+    client.run("BEGIN ISOLATION LEVEL SERIALIZABLE");
+    client.run("SELECT teller.promote('m', 1); SELECT teller.promote('m', 2)");
+    client.run("SELECT teller.promote('m', 1), teller.promote('m', 3), teller.rollback('m')");
+    train_purchases(&mut client, "m", "als");
+    client.run("COMMIT");
+    assert_eq!(statuses(&mut client), ["archived", "archived", "archived", "production"]);
 }
 
 /// A drop that waited for a promotion to commit must see it.
