@@ -103,7 +103,7 @@ pub enum Error {
     NumberInData(String),
     #[error("the training needs {needed} for {what}, teller.max_training_memory is {limit}",
             needed = size(*needed), limit = size(*limit))]
-    TrainingMemory { what: String, needed: u64, limit: u64 },
+    TrainingMemory { what: String, needed: u64, limit: u64, fits: Option<String> },
     #[error("{0}")]
     Diverged(String),
     #[error("the training threads could not be started: {0}")]
@@ -262,11 +262,10 @@ impl Error {
             Self::NullInData { name, .. } => {
                 Some(format!("Leave such rows out: WHERE {name} IS NOT NULL."))
             }
-            Self::TrainingMemory { .. } => Some(
-                "Train on fewer rows or with a smaller model, or let a superuser raise \
-                 teller.max_training_memory."
-                    .to_owned(),
-            ),
+            Self::TrainingMemory { fits, .. } => {
+                let fits = fits.as_deref().unwrap_or("fewer rows or a smaller model");
+                Some(format!("What would fit: {fits}; a superuser can raise teller.max_training_memory."))
+            }
             Self::CacheSize { .. } => Some("A superuser can raise teller.cache_size.".to_owned()),
             Self::Image(ImageError::TooLarge { limit, .. })
             | Self::DataRow { source: ImageError::TooLarge { limit, .. }, .. } => {
@@ -394,7 +393,7 @@ impl From<teller_recommend::Error> for Error {
                 Self::Data(error.to_string())
             }
             Source::TooLarge { what, needed, limit } => {
-                Self::TrainingMemory { what: what.to_owned(), needed, limit }
+                Self::TrainingMemory { what: what.to_owned(), needed, limit, fits: None }
             }
             Source::Diverged { .. } => Self::Diverged(error.to_string()),
             Source::Checkpoint(_) => Self::Checkpoint(error.to_string()),

@@ -16,7 +16,7 @@ use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
-use crate::training::{Fit, Trained, metrics};
+use crate::training::{Fit, Trained, metrics, most};
 
 const COLUMNS: [Column; 2] = [
     Column { name: "image", kind: Kind::Bytes, required: true },
@@ -61,7 +61,16 @@ impl Plan {
         let needed = teller_nn::memory_needed(&self.architecture, &self.params, rows, classes)?;
         if needed > limit {
             let what = format!("{rows} images of {classes} classes");
-            return Err(Error::TrainingMemory { what, needed, limit });
+            let fits = most(1..=rows, |rows| {
+                let needed =
+                    teller_nn::memory_needed(&self.architecture, &self.params, rows, classes);
+                needed.is_ok_and(|needed| needed <= limit)
+            });
+            let fits = match fits {
+                Some(rows) => format!("{rows} images"),
+                None => "a smaller network, image or batch_size".to_owned(),
+            };
+            return Err(Error::TrainingMemory { what, needed, limit, fits: Some(fits) });
         }
         Ok((Box::new(Prepared { plan: self, dataset }), read))
     }
@@ -127,7 +136,8 @@ pub fn read_dataset(
         let needed = builder.memory() as u64;
         if needed > limit {
             let what = format!("the first {} images", row.number());
-            return Err(Error::TrainingMemory { what, needed, limit });
+            let fits = Some(format!("at most {} images", row.number() - 1));
+            return Err(Error::TrainingMemory { what, needed, limit, fits });
         }
         Ok(())
     })?;

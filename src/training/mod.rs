@@ -10,6 +10,7 @@ mod recommendation;
 mod retrain;
 mod train;
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -65,6 +66,19 @@ fn metrics<'a>(figures: impl IntoIterator<Item = (&'a str, f64)>) -> Map<String,
         }
     };
     figures.into_iter().map(|(name, value)| (name.to_owned(), number(value))).collect()
+}
+
+/// The largest number in `range` that fits, if the smallest does; what fits, fits with less.
+fn most(range: RangeInclusive<u64>, fits: impl Fn(u64) -> bool) -> Option<u64> {
+    let (mut low, mut high) = range.into_inner();
+    if !fits(low) {
+        return None;
+    }
+    while low < high {
+        let middle = high - (high - low) / 2;
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    Some(low)
 }
 
 /// The checked options of a training.

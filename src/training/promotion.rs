@@ -2,6 +2,7 @@
 
 use teller_numeric::Options;
 
+use crate::bridge::identity::RestrictedIdentity;
 use crate::bridge::sandbox::Reader;
 use crate::cache::{self, Model};
 use crate::catalog::manifest::{GATE, Manifest};
@@ -38,9 +39,15 @@ impl Promotion {
         let Some(gate) = &self.gate else { return Ok(self.promote) };
         let challenger = Model::assemble(table.name(), manifest, &version.shared_parts())
             .map_err(Error::Internal)?;
-        let champion = match cache::version(table.oid(), Wanted::Production) {
-            Err(Error::NoProduction { .. }) => None,
-            champion => Some(champion?),
+        let champion = {
+            let _owner = match reader {
+                Reader::Caller => None,
+                Reader::Stored { role, .. } => Some(RestrictedIdentity::enter(role)),
+            };
+            match cache::version(table.oid(), Wanted::Production) {
+                Err(Error::NoProduction { .. }) => None,
+                champion => Some(champion?),
+            }
         };
         let verdict = gate.judge(&challenger, champion.as_deref(), reader)?;
         manifest.metrics.insert(GATE.to_owned(), verdict.to_json());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
-use teller_recommend::{AlgorithmParams, Interactions, InteractionsBuilder};
+use teller_recommend::{AlgorithmParams, Interactions, InteractionsBuilder, memory_needed};
 
 use crate::bridge::interrupts::StatementControl;
 use crate::bridge::rhythm::Rhythm;
@@ -13,7 +13,7 @@ use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
-use crate::training::{Fit, Trained, metrics};
+use crate::training::{Fit, Trained, metrics, most};
 
 const COLUMNS: [Column; 3] = [
     Column { name: "user_id", kind: Kind::Id, required: true },
@@ -37,12 +37,20 @@ impl Plan {
     pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit + '_>, RowsRead), Error> {
         let limit = settings::max_training_memory();
         let (data, read) = read_interactions(query, limit)?;
-        let (users, items) = (data.users().len(), data.items().len());
-        let needed =
-            teller_recommend::memory_needed(&self.0, users as u64, items as u64, data.len() as u64);
-        if needed > limit {
+        let (users, items) = (data.users().len() as u64, data.items().len() as u64);
+        let texts = data.users().text_bytes() + data.items().text_bytes();
+        let needed = |algorithm: &AlgorithmParams| {
+            memory_needed(algorithm, users, items, data.len() as u64, texts)
+        };
+        if needed(&self.0) > limit {
             let what = format!("{} interactions of {users} users with {items} items", data.len());
-            return Err(Error::TrainingMemory { what, needed, limit });
+            let fits = most(1..=1024, |factors| {
+                let fewer = self.0.with_fewer_factors(factors as usize);
+                fewer.is_some_and(|algorithm| needed(&algorithm) <= limit)
+            });
+            let fits = fits.map(|factors| format!("{factors} factors"));
+            let needed = needed(&self.0);
+            return Err(Error::TrainingMemory { what, needed, limit, fits });
         }
         Ok((Box::new(Prepared { algorithm: &self.0, data }), read))
     }

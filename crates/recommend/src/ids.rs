@@ -93,6 +93,14 @@ impl<'a> IdsView<'a> {
         }
     }
 
+    /// Bytes of the ids' texts and of where each begins; 0 for integers.
+    pub fn text_bytes(&self) -> u64 {
+        match self {
+            IdsView::Integers(_) => 0,
+            IdsView::Texts { offsets, bytes } => (offsets.len() * 8 + bytes.len()) as u64,
+        }
+    }
+
     /// Whether there is no id.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

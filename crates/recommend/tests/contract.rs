@@ -320,8 +320,8 @@ fn cancelling_stops_everything() {
 fn memory_is_estimated_without_overflow() {
     for given in algorithms() {
         let params = params(&given);
-        let small = memory_needed(&params, 1_000, 1_000, 10_000);
+        let small = memory_needed(&params, 1_000, 1_000, 10_000, 0);
         assert!((10_000 * 8..10_000_000).contains(&small), "{given}: {small}");
-        assert!(memory_needed(&params, u64::MAX, u64::MAX, u64::MAX) == u64::MAX);
+        assert!(memory_needed(&params, u64::MAX, u64::MAX, u64::MAX, u64::MAX) == u64::MAX);
     }
 }

@@ -314,11 +314,11 @@ proptest! {
 fn memory_for_a_checkpoint_is_counted() {
     // One user and one item more need their factors, those times an inverse, and a checkpoint's.
     let als = params(&json!({"algorithm": "als", "factors": 1000}));
-    let needed = |users| memory_needed(&als, users, 1_000_000, 1_000_000);
+    let needed = |users| memory_needed(&als, users, 1_000_000, 1_000_000, 0);
     let more = needed(1_100_000) - needed(1_000_000);
     assert!(more >= 100_000 * 1000 * 4 * 3, "{more}");
     let svd = params(&json!({"algorithm": "svd", "factors": 900, "oversampling": 100}));
-    let needed = |users| memory_needed(&svd, users, 1_000_000, 1_000_000);
+    let needed = |users| memory_needed(&svd, users, 1_000_000, 1_000_000, 0);
     let more = needed(1_100_000) - needed(1_000_000);
     assert!(more >= 100_000 * 1000 * 4 * 3, "{more}");
 }

@@ -42,6 +42,19 @@ impl AlgorithmParams {
         })
     }
 
+    /// The same with `factors` of them, where there are factors and fewer than now.
+    pub fn with_fewer_factors(&self, factors: usize) -> Option<Self> {
+        match self {
+            Self::Als(params) if factors < params.factors => {
+                Some(Self::Als(AlsParams { factors, ..params.clone() }))
+            }
+            Self::Svd(params) if factors < params.factors => {
+                Some(Self::Svd(SvdParams { factors, ..params.clone() }))
+            }
+            _ => None,
+        }
+    }
+
     /// The seed of everything random, where something is.
     pub fn seed(&self) -> Option<u64> {
         match self {
@@ -86,12 +99,13 @@ pub fn fit(
 }
 
 /// Bytes that [`fit`] takes at its peak, one checkpoint, [`FittedRecommender::parts`] and the
-/// interactions included, the ids' texts not.
+/// interactions included. `texts` are the bytes of all ids where those are texts.
 pub fn memory_needed(
     algorithm: &AlgorithmParams,
     users: u64,
     items: u64,
     interactions: u64,
+    texts: u64,
 ) -> u64 {
     let both = users.saturating_add(items);
     let matrix = interactions.saturating_mul(8).saturating_add(both.saturating_mul(16));
@@ -122,8 +136,8 @@ pub fn memory_needed(
         AlgorithmParams::Popular => 0,
     };
     // Fitted numbers and their payloads.
-    let result = factors.saturating_add(matrix).saturating_mul(2);
+    let result = factors.saturating_add(matrix).saturating_add(texts).saturating_mul(2);
     // A quarter more for what the allocator keeps of what was freed.
-    let peak = matrix.saturating_add(training.max(result));
+    let peak = matrix.saturating_add(texts).saturating_add(training.max(result));
     peak.saturating_add(peak / 4)
 }

@@ -1,7 +1,7 @@
 //! What bad input to training gets: its own SQLSTATE, and nothing half-written.
 
 use postgres::Client;
-use postgres::error::SqlState;
+use postgres::error::{DbError, SqlState};
 use teller_tests::{Database, Statements};
 
 fn train(task: &str, data: &str, options: &str) -> String {
@@ -219,6 +219,35 @@ fn memory_beyond_the_setting_is_refused_before_it_is_taken() {
     let many = "SELECT u AS user_id, i AS item_id
                 FROM generate_series(1, 1000) u, generate_series(1, 1000) i";
     client.refused(&train("recommendation", many, "{}"), &SqlState::OUT_OF_MEMORY);
+}
+
+/// The hint says what fits, and that does.
+#[test]
+fn what_would_fit_in_memory_is_said() {
+    let mut client = Database::with_demo().connect();
+    let hinted = |error: &DbError| {
+        let hint = error.hint().unwrap();
+        let number = hint.split(' ').find_map(|word| word.parse::<u64>().ok());
+        number.unwrap_or_else(|| panic!("{hint}"))
+    };
+    client.run("SET teller.max_training_memory = '16MB'");
+    let some = "SELECT u AS user_id, u % 50 + i AS item_id
+                FROM generate_series(1, 2000) u, generate_series(1, 5) i";
+    let factors = |factors| format!(r#"{{"factors": {factors}, "iterations": 1}}"#);
+    let refused = train("recommendation", some, &factors(1024));
+    let most = hinted(&client.refused(&refused, &SqlState::OUT_OF_MEMORY));
+    client.run(&train("recommendation", some, &factors(most)));
+    let more = train("recommendation", some, &factors(most + 1));
+    client.refused(&more, &SqlState::OUT_OF_MEMORY);
+
+    client.run("SET teller.max_training_memory = '24MB'; DROP TABLE refused");
+    let scans = |rows| {
+        format!("SELECT s.image, s.label FROM demo.scans s, generate_series(1, 8) LIMIT {rows}")
+    };
+    let once = r#"{"epochs": 1}"#;
+    let refused = train("image_classification", &scans(14_000), once);
+    let most = hinted(&client.refused(&refused, &SqlState::OUT_OF_MEMORY));
+    client.run(&train("image_classification", &scans(most), once));
 }
 
 #[test]

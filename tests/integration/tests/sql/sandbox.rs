@@ -368,8 +368,7 @@ fn a_session_lock_that_the_planner_took_does_not_outlive_the_query() {
         &train("SELECT 1 AS user_id, 2 AS item_id UNION ALL SELECT 1, x FROM k WHERE x =!= 5"),
         &SqlState::READ_ONLY_SQL_TRANSACTION,
     );
-    let held: Vec<String> = client.column(
-        "SELECT concat_ws(' ', classid, objid) FROM pg_locks WHERE locktype = 'advisory'",
-    );
+    let held: Vec<String> = client
+        .column("SELECT concat_ws(' ', classid, objid) FROM pg_locks WHERE locktype = 'advisory'");
     assert_eq!(held, ["0 7"], "the session's own lock, and no other");
 }
