@@ -4,9 +4,13 @@
 //! The same seed gives the same weights, and the same weights the same answers, bit by bit, for
 //! any number of threads and on any processor.
 
+mod augmentation;
+mod batch;
+mod class_weights;
 mod classifier;
 mod codec;
 mod dataset;
+mod early_stopping;
 mod error;
 mod fitted;
 mod floats;
@@ -15,6 +19,7 @@ mod loss;
 mod metrics;
 mod network;
 mod normalization;
+mod objective;
 mod optimizer;
 mod params;
 mod progress;
@@ -25,14 +30,17 @@ mod train;
 mod trainer;
 pub mod vision;
 
+pub use augmentation::{Augmentation, Fill, Flip};
+pub use class_weights::ClassWeights;
 pub use classifier::{ImageClassifier, LayerWeights, Workspace, best};
 pub use dataset::{ImageDataset, ImageDatasetBuilder};
+pub use early_stopping::{EarlyStopping, Monitor};
 pub use error::Error;
 pub use fitted::{Epoch, FittedCnn};
 pub use layer::Padding;
 pub use metrics::{Predictions, evaluate};
 pub use normalization::Normalization;
-pub use optimizer::{Optimizer, Schedule};
+pub use optimizer::{Optimizer, Schedule, UpdateRule};
 pub use params::CnnParams;
 pub use shape::Shape;
 pub use spec::{Architecture, ArchitectureError, Input, LayerSpec};

@@ -2,7 +2,7 @@
 
 use teller_numeric::{OptionError, Options};
 
-use crate::{Optimizer, Schedule};
+use crate::{Augmentation, ClassWeights, EarlyStopping, Schedule, UpdateRule};
 
 /// Checked training parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,17 +13,25 @@ pub struct CnnParams {
     pub batch_size: usize,
     /// Full size of a step: `learning_rate`, 1e-9 to 10 (0.002).
     pub learning_rate: f64,
-    /// `optimizer`: `adam`, or `sgd` with `momentum`, 0 to 0.999 (0.9).
-    pub optimizer: Optimizer,
-    /// `schedule` of the learning rate: `cosine` or `constant`.
+    /// How weights follow their gradients.
+    pub update: UpdateRule,
+    /// `schedule` of the learning rate: `cosine`, `constant` or `step`.
     pub schedule: Schedule,
+    /// Share of all steps in which the learning rate first grows to its full size:
+    /// `warmup_fraction`, 0 to 0.5 (0).
+    pub warmup_fraction: f64,
+    /// Share of each target that is spread over all labels: `label_smoothing`, 0 to 0.5 (0).
+    pub label_smoothing: f64,
+    /// `class_weights`: how much the images of each label count.
+    pub class_weights: ClassWeights,
+    /// `augmentation`: random changes to the images that are learned from.
+    pub augmentation: Option<Augmentation>,
     /// `seed` of everything random (42).
     pub seed: u64,
     /// Share of each label's images that is kept apart: `validation_fraction`, 0 to 0.5 (0.1).
     pub validation_fraction: f64,
-    /// Epochs without a better result on that part after which training ends: `patience`, 0 for
-    /// never (3).
-    pub patience: u32,
+    /// When training ends before its last epoch.
+    pub stopping: EarlyStopping,
 }
 
 impl Default for CnnParams {
@@ -32,19 +40,17 @@ impl Default for CnnParams {
             epochs: 5,
             batch_size: 32,
             learning_rate: 2e-3,
-            optimizer: Optimizer::Adam,
+            update: UpdateRule::default(),
             schedule: Schedule::Cosine,
+            warmup_fraction: 0.0,
+            label_smoothing: 0.0,
+            class_weights: ClassWeights::Equal,
+            augmentation: None,
             seed: 42,
             validation_fraction: 0.1,
-            patience: 3,
+            stopping: EarlyStopping::default(),
         }
     }
-}
-
-#[derive(Clone, Copy)]
-enum Rule {
-    Adam,
-    Sgd,
 }
 
 impl CnnParams {
@@ -52,32 +58,33 @@ impl CnnParams {
     /// caller finishes them.
     pub fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
         let default = Self::default();
-        let rule = options.choice("optimizer", &[("adam", Rule::Adam), ("sgd", Rule::Sgd)])?;
-        let momentum = options.number("momentum", 0.9, 0.0..=0.999)?;
-        if let (Rule::Adam, Some(given)) = (rule, options.value("momentum")) {
-            let expected = "absent unless \"optimizer\" is \"sgd\"".to_owned();
-            return Err(options.invalid("momentum", given, expected));
-        }
+        let epochs = options.integer("epochs", default.epochs.into(), 1..=10_000)? as u32;
         Ok(Self {
-            epochs: options.integer("epochs", default.epochs.into(), 1..=10_000)? as u32,
+            epochs,
             batch_size: options.integer("batch_size", default.batch_size as i64, 1..=65_536)?
                 as usize,
             learning_rate: options.number("learning_rate", default.learning_rate, 1e-9..=10.0)?,
-            optimizer: match rule {
-                Rule::Adam => Optimizer::Adam,
-                Rule::Sgd => Optimizer::Sgd { momentum },
-            },
-            schedule: options.choice(
-                "schedule",
-                &[("cosine", Schedule::Cosine), ("constant", Schedule::Constant)],
+            update: UpdateRule::read(options)?,
+            schedule: Schedule::read(options, epochs)?,
+            warmup_fraction: options.number(
+                "warmup_fraction",
+                default.warmup_fraction,
+                0.0..=0.5,
             )?,
+            label_smoothing: options.number(
+                "label_smoothing",
+                default.label_smoothing,
+                0.0..=0.5,
+            )?,
+            class_weights: ClassWeights::read(options)?,
+            augmentation: Augmentation::read(options)?,
             seed: options.integer("seed", default.seed as i64, 0..=i64::MAX)? as u64,
             validation_fraction: options.number(
                 "validation_fraction",
                 default.validation_fraction,
                 0.0..=0.5,
             )?,
-            patience: options.integer("patience", default.patience.into(), 0..=10_000)? as u32,
+            stopping: EarlyStopping::read(options)?,
         })
     }
 }
@@ -87,6 +94,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::{Monitor, Optimizer};
 
     fn read(given: Value) -> Result<CnnParams, OptionError> {
         let mut options = Options::new("cnn", &given)?;
@@ -98,9 +106,26 @@ mod tests {
     #[test]
     fn defaults_ranges_and_slips() {
         assert_eq!(read(json!({})).unwrap(), CnnParams::default());
-        let sgd = read(json!({"optimizer": "sgd", "momentum": 0.5})).unwrap();
-        assert_eq!(sgd.optimizer, Optimizer::Sgd { momentum: 0.5 });
-        assert!(read(json!({"momentum": 0.5})).is_err(), "Adam has none");
+        let given = json!({
+            "optimizer": "sgd", "momentum": 0.5, "schedule": "step", "epochs": 9,
+            "warmup_fraction": 0.1, "label_smoothing": 0.2, "class_weights": "balanced",
+            "augmentation": {"shift": 0.1}, "patience": 1, "monitor": "loss", "min_delta": 0.01
+        });
+        let expected = CnnParams {
+            epochs: 9,
+            update: UpdateRule {
+                optimizer: Optimizer::Sgd { momentum: 0.5, nesterov: false },
+                ..UpdateRule::default()
+            },
+            schedule: Schedule::Step { epochs: 3, factor: 0.1 },
+            warmup_fraction: 0.1,
+            label_smoothing: 0.2,
+            class_weights: ClassWeights::Balanced,
+            augmentation: Some(Augmentation { shift: 0.1, ..Augmentation::default() }),
+            stopping: EarlyStopping { patience: 1, monitor: Monitor::Loss, min_delta: 0.01 },
+            ..CnnParams::default()
+        };
+        assert_eq!(read(given).unwrap(), expected);
         for wrong in [
             json!({"epochs": 0}),
             json!({"epochs": 10_001}),
@@ -108,7 +133,13 @@ mod tests {
             json!({"learning_rate": 0}),
             json!({"validation_fraction": 0.6}),
             json!({"seed": -1}),
-            json!({"schedule": "step"}),
+            json!({"schedule": "steps"}),
+            json!({"warmup_fraction": 0.6}),
+            json!({"label_smoothing": 1}),
+            json!({"class_weights": "equal"}),
+            json!({"augmentation": 1}),
+            json!({"monitor": "f1"}),
+            json!({"min_delta": -1}),
         ] {
             assert!(read(wrong.clone()).is_err(), "{wrong}");
         }

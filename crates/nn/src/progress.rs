@@ -4,6 +4,7 @@ use teller_numeric::CheckpointBytes;
 use teller_payload::{CheckpointError, Payload, SharedBytes, TrainingKey};
 
 use crate::Error;
+use crate::early_stopping::EarlyStopping;
 use crate::fitted::{Epoch, Validation};
 use crate::floats::Floats;
 use crate::optimizer::OptimizerState;
@@ -25,7 +26,7 @@ pub(crate) struct Tally {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) epochs: u32,
-    pub(crate) patience: u32,
+    pub(crate) stopping: EarlyStopping,
     /// Batches of one epoch.
     pub(crate) training: u64,
     /// Batches of one look at the part kept apart, 0 without one.
@@ -58,11 +59,11 @@ impl Progress {
     }
 
     /// Of the epochs done, the one with the best validation, of equal ones the first.
-    pub(crate) fn best_epoch(&self) -> Option<u32> {
+    pub(crate) fn best_epoch(&self, extent: &Extent) -> Option<u32> {
         let mut best: Option<(Validation, u32)> = None;
         for epoch in &self.epochs {
             let Some(validation) = epoch.validation else { continue };
-            if best.is_none_or(|(so_far, _)| validation.is_better_than(&so_far)) {
+            if best.is_none_or(|(so_far, _)| extent.stopping.is_better(&validation, &so_far)) {
                 best = Some((validation, epoch.epoch));
             }
         }
@@ -71,15 +72,21 @@ impl Progress {
 
     /// Whether all epochs are done, or enough of them without a better one.
     pub(crate) fn is_over(&self, extent: &Extent) -> bool {
-        let in_vain = self.best_epoch().map_or(0, |best| self.done() - best);
-        self.done() >= extent.epochs || (extent.patience > 0 && in_vain >= extent.patience)
+        let in_vain = self.best_epoch(extent).map_or(0, |best| self.done() - best);
+        let patience = extent.stopping.patience;
+        self.done() >= extent.epochs || (patience > 0 && in_vain >= patience)
     }
 
     /// An epoch is done, with these weights after it.
-    pub(crate) fn finish_epoch(&mut self, epoch: Epoch, weights: &Floats) -> Result<(), Error> {
+    pub(crate) fn finish_epoch(
+        &mut self,
+        epoch: Epoch,
+        extent: &Extent,
+        weights: &Floats,
+    ) -> Result<(), Error> {
         (self.learned, self.looked) = (Tally::default(), Tally::default());
         self.epochs.push(epoch);
-        if self.best_epoch() == Some(self.done()) {
+        if self.best_epoch(extent) == Some(self.done()) {
             let best = match self.best.take() {
                 Some(best) => best,
                 None => Floats::zeros(weights.len())?,
@@ -145,7 +152,7 @@ impl Progress {
         let second = array("second moments", second.len())?;
         let steps = u64::from(progress.done()) * extent.training + progress.learned.done;
         optimizer.resume(steps, first, second);
-        let len = if progress.best_epoch().is_some() { weights.len() } else { 0 };
+        let len = if progress.best_epoch(extent).is_some() { weights.len() } else { 0 };
         let best = array("best weights", len)?;
         if len > 0 {
             progress.best.insert(Floats::zeros(len)?).copy_from_slice(best);
@@ -186,12 +193,5 @@ impl Progress {
             return Err(CheckpointError::NotFinite("loss"));
         }
         Ok(Self { epochs, learned, looked, best: None })
-    }
-}
-
-impl Validation {
-    fn is_better_than(&self, other: &Self) -> bool {
-        self.accuracy > other.accuracy
-            || (self.accuracy == other.accuracy && self.loss < other.loss)
     }
 }

@@ -5,22 +5,24 @@ use std::time::Instant;
 use teller_numeric::{Control, Isa, Moment, Step, Stream};
 use teller_payload::{SharedBytes, TrainingKey};
 
+use crate::batch::{Batch, Changes};
 use crate::fitted::{Epoch, FittedCnn, Validation};
 use crate::floats::Floats;
 use crate::layer::Noise;
 use crate::network::{Network, Purpose};
 use crate::normalization::PixelTable;
-use crate::optimizer::OptimizerState;
+use crate::objective::Objective;
+use crate::optimizer::{OptimizerState, Pace};
 use crate::progress::{Extent, Progress, REVISION, Tally};
 use crate::split::{Split, stratified};
-use crate::trainer::{Batch, Learning, Outcome, Trainer, floats_needed};
+use crate::trainer::{Learning, Outcome, Trainer, floats_needed, rasters_needed};
 use crate::{Architecture, CnnParams, Error, ImageDataset, Shape};
 
 /// Trains a network on the threads of the ambient rayon pool, reporting a step for every epoch.
 ///
-/// Of the epochs, the one with the highest validation accuracy counts, of equal ones the one with
-/// the lowest validation loss; its weights are the result. `params.patience` epochs without a
-/// better one end the training. Without a validation part the last weights are the result.
+/// Of the epochs the best one counts, by what `params.stopping` watches on the part kept apart; its
+/// weights are the result. Enough epochs without a better one end the training. Without a part kept
+/// apart the last weights are the result.
 ///
 /// The same data, in the same order, and the same parameters give the same weights, bit by bit,
 /// also when a training goes on from a checkpoint (`resume`) that an earlier call with the same
@@ -60,14 +62,19 @@ pub fn fit_on(
     let pixels = data.normalization.table(channels)?;
     let split = stratified(data.targets(), classes, params.validation_fraction, params.seed);
     let batch = params.batch_size.min(split.training.len());
-    let mut trainer = Trainer::new(&network, isa, batch, params.seed)?;
-    let mut optimizer = params.optimizer.start(network.weights)?;
+    let labels = split.training.iter().map(|&row| data.targets()[row as usize]);
+    let class_weights = params.class_weights.resolve(data.labels(), labels)?;
+    let changes = params.augmentation.is_some();
+    let mut trainer = Trainer::new(&network, isa, batch, params.seed, changes)?;
+    let kernels = network.layers.iter().map(|placed| placed.kernel.clone());
+    let mut optimizer = params.update.start(network.weights, kernels.collect())?;
     let training_rows = split.training.len() as u64;
-    let asked = format!("cnn {REVISION} {architecture:?} {params:?}");
+    // The digest of the data knows labels by number only.
+    let asked = format!("cnn {REVISION} {architecture:?} {params:?} {class_weights:?}");
     let key = TrainingKey::new(&asked, data.digest(control)?);
     let extent = Extent {
         epochs: params.epochs,
-        patience: params.patience,
+        stopping: params.stopping,
         training: training_rows.div_ceil(params.batch_size as u64),
         validation: split.validation.len().div_ceil(batch) as u64,
         validation_rows: split.validation.len() as u64,
@@ -87,6 +94,9 @@ pub fn fit_on(
         extent,
         trainer,
         optimizer,
+        objective: Objective::new(params.label_smoothing, class_weights),
+        plain: Objective::plain(classes),
+        pace: Pace::new(params.schedule, params.warmup_fraction, extent.training, params.epochs),
         progress,
         key,
         control,
@@ -115,12 +125,14 @@ pub fn memory_needed(
     let batch = (params.batch_size as u64).min(rows) as usize;
     // The optimizer's memory, and the best epoch's weights; a checkpoint copies both, and the
     // weights.
-    let kept = (params.optimizer.moments() as u64 + 1) * network.weights as u64;
+    let kept = (params.update.moments() as u64 + 1) * network.weights as u64;
     let more = 2 * kept + network.weights as u64;
     let floats = floats_needed(&network, batch).saturating_add(more);
     // The raster, the target and two row numbers.
     let dataset = rows.saturating_mul(network.input.len() as u64 + 12);
-    Ok(floats.saturating_mul(4).saturating_add(dataset))
+    let changes = params.augmentation.is_some();
+    let rasters = if changes { rasters_needed(&network, batch) as u64 } else { 0 };
+    Ok(floats.saturating_mul(4).saturating_add(dataset).saturating_add(rasters))
 }
 
 struct Training<'a> {
@@ -131,6 +143,10 @@ struct Training<'a> {
     extent: Extent,
     trainer: Trainer<'a>,
     optimizer: OptimizerState,
+    /// What is asked of the images that are learned from, and of those kept apart.
+    objective: Objective,
+    plain: Objective,
+    pace: Pace,
     progress: Progress,
     key: TrainingKey,
     control: &'a dyn Control,
@@ -149,7 +165,8 @@ impl Training<'_> {
             let epoch = self.progress.done() + 1;
             let loss = self.learn(epoch)?;
             let validation = self.validate()?;
-            self.progress.finish_epoch(Epoch { epoch, loss, validation }, &self.trainer.weights)?;
+            let done = Epoch { epoch, loss, validation };
+            self.progress.finish_epoch(done, &self.extent, &self.trainer.weights)?;
             self.control.report(Step {
                 step: epoch,
                 of: self.params.epochs,
@@ -160,7 +177,7 @@ impl Training<'_> {
             });
             self.offer_checkpoint(Moment::EndOfStep);
         }
-        let best_epoch = self.progress.best_epoch().unwrap_or(self.progress.done());
+        let best_epoch = self.progress.best_epoch(&self.extent).unwrap_or(self.progress.done());
         let weights = self.progress.best.unwrap_or(self.trainer.weights);
         Ok(Trained { weights, best_epoch, epochs: self.progress.epochs })
     }
@@ -180,14 +197,20 @@ impl Training<'_> {
         let left = (0u64..).zip(order.chunks(params.batch_size));
         for (batch, rows) in left.skip(self.progress.learned.done as usize) {
             let step = before * batches + batch;
-            let factor = params.schedule.factor(step, batches * u64::from(params.epochs));
             let first = before * order.len() as u64 + batch * params.batch_size as u64;
             let learning = Learning {
                 optimizer: &mut self.optimizer,
-                rate: params.learning_rate * factor,
+                rate: params.learning_rate * self.pace.factor(step),
                 noise: Noise { seed: params.seed, first_image: first },
             };
-            let images = Batch { data: self.data, pixels: self.pixels, rows };
+            let changes = params.augmentation.as_ref().map(|augmentation| Changes {
+                augmentation,
+                seed: params.seed,
+                before,
+                partners: &self.split.training,
+            });
+            let (data, pixels, objective) = (self.data, self.pixels, &self.objective);
+            let images = Batch { data, pixels, rows, objective, changes };
             let outcomes = self.trainer.step(images, learning, self.control)?;
             let learned = &mut self.progress.learned;
             learned.loss += outcomes.iter().map(|outcome| outcome.loss).sum::<f64>();
@@ -211,9 +234,10 @@ impl Training<'_> {
         }
         let left = (1u64..).zip(self.split.validation.chunks(self.trainer.batch()));
         for (done, rows) in left.skip(self.progress.looked.done as usize) {
-            let images = Batch { data: self.data, pixels: self.pixels, rows };
+            let (data, pixels, objective) = (self.data, self.pixels, &self.plain);
+            let images = Batch { data, pixels, rows, objective, changes: None };
             let looked = &mut self.progress.looked;
-            for Outcome { loss, hit } in self.trainer.look(images, self.control)? {
+            for Outcome { loss, hit, .. } in self.trainer.look(images, self.control)? {
                 looked.loss += loss;
                 looked.hits += u64::from(*hit);
             }

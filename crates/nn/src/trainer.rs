@@ -8,28 +8,21 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use teller_numeric::{Cancelled, Control, Isa, Stream};
+use teller_payload::AlignedBytes;
 
+use crate::batch::{Batch, Changes};
 use crate::floats::Floats;
 use crate::layer::{Ends, Noise, Pass, bias_gradient};
 use crate::loss::softmax_cross_entropy;
 use crate::network::Network;
-use crate::normalization::PixelTable;
+use crate::objective::Target;
 use crate::optimizer::OptimizerState;
-use crate::{Error, ImageDataset, best};
+use crate::{Error, best};
 
 /// Images that go through the layers together, sharing each read of the weights.
 const GROUP: usize = 4;
 /// Kernel rows of one gradient task: two of the highest tiles.
 const TASK_ROWS: usize = 24;
-
-/// The images of a step.
-#[derive(Clone, Copy)]
-pub(crate) struct Batch<'a> {
-    pub(crate) data: &'a ImageDataset,
-    pub(crate) pixels: &'a PixelTable,
-    /// Which images, at most the trainer's batch size.
-    pub(crate) rows: &'a [u32],
-}
 
 /// How an optimizer is to move the weights in one step.
 pub(crate) struct Learning<'a> {
@@ -43,6 +36,7 @@ pub(crate) struct Learning<'a> {
 pub(crate) struct Outcome {
     pub(crate) loss: f64,
     pub(crate) hit: bool,
+    target: Target,
 }
 
 /// The weights in training with all memory that a step needs.
@@ -58,6 +52,8 @@ pub(crate) struct Trainer<'a> {
     /// The loss's gradient to each layer's output.
     d_values: Vec<Floats>,
     scratch: Floats,
+    /// For each group, rasters on their way to the input; empty where images are not changed.
+    rasters: AlignedBytes,
     outcomes: Vec<Outcome>,
 }
 
@@ -68,6 +64,11 @@ pub(crate) fn floats_needed(network: &Network, batch: usize) -> u64 {
     3 * network.weights as u64 + images + (batch.div_ceil(GROUP) * network.scratch()) as u64
 }
 
+/// Bytes of rasters that a trainer holds where images are changed.
+pub(crate) fn rasters_needed(network: &Network, batch: usize) -> usize {
+    batch.div_ceil(GROUP).saturating_mul(Changes::scratch(network.input.len()))
+}
+
 impl<'a> Trainer<'a> {
     /// Fresh weights, drawn from `seed`.
     pub(crate) fn new(
@@ -75,7 +76,11 @@ impl<'a> Trainer<'a> {
         isa: Isa,
         batch: usize,
         seed: u64,
+        changes: bool,
     ) -> Result<Self, Error> {
+        let rasters = if changes { rasters_needed(network, batch) } else { 0 };
+        let rasters = AlignedBytes::try_zeroed(rasters)
+            .ok_or(Error::OutOfMemory { bytes: rasters as u64 })?;
         let mut weights = Floats::zeros(network.weights)?;
         for (index, placed) in (0u64..).zip(&network.layers) {
             let mut stream = Stream::new(seed, "initial weights", index);
@@ -95,6 +100,7 @@ impl<'a> Trainer<'a> {
                 .collect::<Result<_, _>>()?,
             d_values: lens().map(floats).collect::<Result<_, _>>()?,
             scratch: Floats::zeros(batch.div_ceil(GROUP).saturating_mul(network.scratch()))?,
+            rasters,
             outcomes: vec![Outcome::default(); batch],
         })
     }
@@ -109,7 +115,7 @@ impl<'a> Trainer<'a> {
         self.reverse_kernels();
         self.pass_groups(batch, Some(learning.noise), control)?;
         self.weight_gradient(batch.rows.len(), control)?;
-        learning.optimizer.update(self.isa, learning.rate, &mut self.weights, &self.gradient);
+        learning.optimizer.update(self.isa, learning.rate, &mut self.weights, &mut self.gradient);
         Ok(&self.outcomes[..batch.rows.len()])
     }
 
@@ -156,6 +162,7 @@ impl<'a> Trainer<'a> {
         let d_values = by_group(&mut self.d_values, outputs, images);
         let scratch = self.scratch.chunks_mut(network.scratch());
         let outcomes = self.outcomes[..images].chunks_mut(GROUP);
+        let mut rasters = self.rasters.chunks_mut(Changes::scratch(network.input.len()));
         let groups: Vec<Group<'_>> = values
             .into_iter()
             .zip(d_values)
@@ -165,6 +172,7 @@ impl<'a> Trainer<'a> {
                 values,
                 d_values,
                 scratch,
+                rasters: rasters.next().unwrap_or_default(),
                 outcomes,
                 rows,
             })
@@ -232,6 +240,7 @@ struct Group<'g> {
     values: Vec<&'g mut [f32]>,
     d_values: Vec<&'g mut [f32]>,
     scratch: &'g mut [f32],
+    rasters: &'g mut [u8],
     outcomes: &'g mut [Outcome],
     rows: &'g [u32],
 }
@@ -245,8 +254,9 @@ impl Group<'_> {
         batch: Batch<'_>,
     ) -> Result<(), Cancelled> {
         let inputs = self.values[0].chunks_exact_mut(network.input.len());
-        for (&row, input) in self.rows.iter().zip(inputs) {
-            batch.pixels.apply(batch.data.raster(row as usize), input);
+        for ((&row, input), outcome) in self.rows.iter().zip(inputs).zip(&mut *self.outcomes) {
+            pass.control.check()?;
+            outcome.target = batch.load(row, self.rasters, input);
         }
         for (index, placed) in network.layers.iter().enumerate() {
             let (before, after) = self.values.split_at_mut(index + 1);
@@ -262,11 +272,11 @@ impl Group<'_> {
             return;
         };
         d_logits.copy_from_slice(logits);
-        let images = self.rows.iter().zip(d_logits.chunks_exact_mut(classes));
-        for ((&row, logits), outcome) in images.zip(&mut *self.outcomes) {
-            let target = batch.data.targets()[row as usize] as usize;
-            let hit = best(logits) == target;
-            *outcome = Outcome { loss: softmax_cross_entropy(logits, target, scale), hit };
+        let images = d_logits.chunks_exact_mut(classes).zip(&mut *self.outcomes);
+        for (logits, outcome) in images {
+            outcome.hit = best(logits) == outcome.target.first as usize;
+            let wanted = batch.objective.wanted(outcome.target);
+            outcome.loss = softmax_cross_entropy(logits, &wanted, scale);
         }
     }
 

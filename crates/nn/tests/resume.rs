@@ -12,8 +12,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 use teller_nn::{
-    Architecture, CnnParams, Error, FittedCnn, ImageDataset, ImageDatasetBuilder, Normalization,
-    Optimizer, Schedule, fit, memory_needed,
+    Architecture, Augmentation, ClassWeights, CnnParams, EarlyStopping, Error, FittedCnn,
+    ImageDataset, ImageDatasetBuilder, Monitor, Normalization, Optimizer, Schedule, UpdateRule,
+    fit, memory_needed,
 };
 use teller_numeric::{Cancelled, CheckpointBytes, Control, Moment, Step, Stream};
 use teller_payload::{AlignedBytes, CheckpointError, Payload, PayloadWriter, SharedBytes};
@@ -113,34 +114,78 @@ fn architecture(convolution: bool, dropout: bool) -> Architecture {
     Architecture::from_json(&whole).unwrap()
 }
 
-fn cases() -> impl Strategy<Value = Case> {
+fn updates() -> impl Strategy<Value = UpdateRule> {
+    let sgd = |momentum, nesterov| Optimizer::Sgd { momentum, nesterov };
     let optimizer = prop_oneof![
         Just(Optimizer::Adam),
-        Just(Optimizer::Sgd { momentum: 0.0 }),
-        Just(Optimizer::Sgd { momentum: 0.9 })
+        Just(Optimizer::AdamW),
+        Just(sgd(0.0, false)),
+        Just(sgd(0.9, false)),
+        Just(sgd(0.9, true))
     ];
-    let schedule = prop_oneof![Just(Schedule::Cosine), Just(Schedule::Constant)];
+    let weight_decay = prop_oneof![Just(0.0), 0.0..0.1];
+    let clip_norm = prop_oneof![Just(None), (0.1..2.0).prop_map(Some)];
+    (optimizer, weight_decay, clip_norm).prop_map(|(optimizer, weight_decay, clip_norm)| {
+        UpdateRule { optimizer, weight_decay, clip_norm }
+    })
+}
+
+fn objectives() -> impl Strategy<Value = (f64, ClassWeights, Option<Augmentation>)> {
+    let given = || ClassWeights::Given([("1".to_owned(), 2.5)].into());
+    let class_weights = prop_oneof![
+        Just(ClassWeights::Equal),
+        Just(ClassWeights::Balanced),
+        Just(ClassWeights::Equal).prop_map(move |_| given())
+    ];
+    let smoothing = prop_oneof![Just(0.0), 0.0..0.4];
+    let augmentation = prop_oneof![
+        Just(None),
+        (0.0..0.3, 0.0..0.2, prop_oneof![Just(0.0), 0.1..2.0]).prop_map(|(shift, noise, mixup)| {
+            Some(Augmentation { shift, noise, mixup, ..Augmentation::default() })
+        })
+    ];
+    (smoothing, class_weights, augmentation)
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let schedule = prop_oneof![
+        Just(Schedule::Cosine),
+        Just(Schedule::Constant),
+        Just(Schedule::Step { epochs: 2, factor: 0.5 })
+    ];
+    let pace = (schedule, prop_oneof![Just(0.0), 0.0..0.5]);
+    let monitor = prop_oneof![Just(Monitor::Accuracy), Just(Monitor::Loss)];
+    let stopping = (0u32..3, monitor, prop_oneof![Just(0.0), 0.0..0.1])
+        .prop_map(|(patience, monitor, min_delta)| EarlyStopping { patience, monitor, min_delta });
     let validation = prop_oneof![Just(0.0), 0.1..0.5];
     let shape = (any::<bool>(), any::<bool>(), 6usize..40, 1usize..4);
-    let params = (1u32..6, 1usize..20, optimizer, schedule, any::<u64>(), validation, 0u32..3);
-    (shape, params).prop_map(|((convolution, dropout, rows, threads), params)| {
-        let (epochs, batch_size, optimizer, schedule, seed, validation_fraction, patience) = params;
-        Case {
-            architecture: architecture(convolution, dropout),
-            params: CnnParams {
-                epochs,
-                batch_size,
-                learning_rate: 0.02,
-                optimizer,
-                schedule,
-                seed,
-                validation_fraction,
-                patience,
-            },
-            rows,
-            threads,
-        }
-    })
+    let sizes = (1u32..6, 1usize..20, any::<u64>(), validation);
+    (shape, sizes, updates(), pace, stopping, objectives()).prop_map(
+        |((convolution, dropout, rows, threads), sizes, update, pace, stopping, objective)| {
+            let (epochs, batch_size, seed, validation_fraction) = sizes;
+            let (schedule, warmup_fraction) = pace;
+            let (label_smoothing, class_weights, augmentation) = objective;
+            Case {
+                architecture: architecture(convolution, dropout),
+                params: CnnParams {
+                    epochs,
+                    batch_size,
+                    learning_rate: 0.02,
+                    update,
+                    schedule,
+                    warmup_fraction,
+                    label_smoothing,
+                    class_weights,
+                    augmentation,
+                    seed,
+                    validation_fraction,
+                    stopping,
+                },
+                rows,
+                threads,
+            }
+        },
+    )
 }
 
 fn assert_same(one: &FittedCnn, other: &FittedCnn) {
@@ -204,7 +249,7 @@ fn case() -> Case {
         epochs: 3,
         batch_size: 8,
         validation_fraction: 0.3,
-        patience: 2,
+        stopping: EarlyStopping { patience: 2, ..EarlyStopping::default() },
         ..CnnParams::default()
     };
     Case { architecture: architecture(true, true), params, rows: 30, threads: 1 }
@@ -237,7 +282,16 @@ fn another_training_refuses_the_checkpoint() {
     assert_eq!(with(&|case| case.params.seed += 1), parameters);
     assert_eq!(with(&|case| case.params.epochs += 1), parameters);
     assert_eq!(with(&|case| case.params.learning_rate += 1e-15), parameters);
-    assert_eq!(with(&|case| case.params.optimizer = Optimizer::Sgd { momentum: 0.9 }), parameters);
+    assert_eq!(with(&|case| case.params.update.optimizer = Optimizer::AdamW), parameters);
+    assert_eq!(with(&|case| case.params.update.weight_decay = 1e-9), parameters);
+    assert_eq!(with(&|case| case.params.update.clip_norm = Some(1e6)), parameters);
+    assert_eq!(with(&|case| case.params.schedule = Schedule::Constant), parameters);
+    assert_eq!(with(&|case| case.params.warmup_fraction = 0.1), parameters);
+    assert_eq!(with(&|case| case.params.label_smoothing = 1e-9), parameters);
+    assert_eq!(with(&|case| case.params.class_weights = ClassWeights::Balanced), parameters);
+    let none = Augmentation::default;
+    assert_eq!(with(&|case| case.params.augmentation = Some(none())), parameters);
+    assert_eq!(with(&|case| case.params.stopping.min_delta = 1e-9), parameters);
     assert_eq!(with(&|case| case.architecture = architecture(true, false)), parameters);
     assert_eq!(with(&|case| case.rows += 1), CheckpointError::OtherTraining("data"));
     let mut data = case.data();
@@ -245,6 +299,27 @@ fn another_training_refuses_the_checkpoint() {
     let resume = Some(shared(&checkpoint));
     let refused = fit(&case.architecture, &case.params, &data, resume, &Listener::new(usize::MAX));
     assert_eq!(refused.unwrap_err(), CheckpointError::OtherTraining("data").into());
+}
+
+/// Labels count by number only, but weights that are given by label go by their names.
+#[test]
+fn weights_of_other_labels_are_another_training() {
+    let mut case = case();
+    case.params.class_weights = ClassWeights::Given([("1".to_owned(), 2.0)].into());
+    let checkpoint = checkpoints(&case).pop().unwrap();
+    let run = |first: usize| {
+        let mut builder = ImageDatasetBuilder::new(4, 4, 1);
+        let data = case.data();
+        for (row, &target) in data.targets().iter().enumerate() {
+            builder.push(data.raster(row), &(target as usize + first).to_string()).unwrap();
+        }
+        let data = builder.finish().unwrap();
+        let resume = Some(shared(&checkpoint));
+        fit(&case.architecture, &case.params, &data, resume, &Listener::new(usize::MAX))
+    };
+    run(0).unwrap();
+    assert_eq!(run(1).unwrap_err(), CheckpointError::OtherTraining("parameters").into());
+    assert!(matches!(run(2), Err(Error::Option(_))), "no label is called 1");
 }
 
 /// The arrays of a checkpoint, written anew with the right checksum after `change`.

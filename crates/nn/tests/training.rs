@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use teller_nn::{
-    Architecture, CnnParams, Error, FittedCnn, ImageClassifier, ImageDataset, ImageDatasetBuilder,
-    Normalization, Optimizer, best, evaluate, fit, fit_on, memory_needed,
+    Architecture, CnnParams, EarlyStopping, Error, FittedCnn, ImageClassifier, ImageDataset,
+    ImageDatasetBuilder, Normalization, Optimizer, Schedule, UpdateRule, best, evaluate, fit,
+    fit_on, memory_needed,
 };
 use teller_numeric::{Cancelled, Control, Isa, Step, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, PayloadError};
@@ -55,6 +56,14 @@ fn params() -> CnnParams {
     CnnParams { epochs: 3, batch_size: 13, learning_rate: 0.005, ..CnnParams::default() }
 }
 
+fn rule(optimizer: Optimizer) -> UpdateRule {
+    UpdateRule { optimizer, ..UpdateRule::default() }
+}
+
+fn patience(patience: u32) -> EarlyStopping {
+    EarlyStopping { patience, ..EarlyStopping::default() }
+}
+
 fn fit_bars(isa: Isa, threads: usize, params: &CnnParams) -> FittedCnn {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| fit_on(isa, &architecture(), params, &bars(300, 1), None, &Uninterrupted))
@@ -63,8 +72,8 @@ fn fit_bars(isa: Isa, threads: usize, params: &CnnParams) -> FittedCnn {
 
 #[test]
 fn threads_and_instruction_sets_change_no_bit_of_the_weights() {
-    for optimizer in [Optimizer::Adam, Optimizer::Sgd { momentum: 0.9 }] {
-        let params = CnnParams { optimizer, ..params() };
+    for optimizer in [Optimizer::Adam, Optimizer::Sgd { momentum: 0.9, nesterov: false }] {
+        let params = CnnParams { update: rule(optimizer), ..params() };
         let first = fit_bars(Isa::SCALAR, 1, &params);
         for isa in Isa::available() {
             for threads in 1..=4 {
@@ -76,6 +85,22 @@ fn threads_and_instruction_sets_change_no_bit_of_the_weights() {
         let other = fit_bars(Isa::detect(), 2, &CnnParams { seed: 43, ..params });
         assert_ne!(*first.payload(), *other.payload());
     }
+}
+
+/// FNV-1a.
+fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[test]
+fn the_weights_of_old_options_never_change() {
+    let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: false };
+    let constant = Schedule::Constant;
+    let digests = [params(), CnnParams { update: rule(sgd), schedule: constant, ..params() }]
+        .map(|params| digest(&fit_bars(Isa::detect(), 2, &params).payload()));
+    assert_eq!(digests, [3_607_430_154_509_687_353, 3_674_385_232_264_209_812]);
 }
 
 #[test]
@@ -121,7 +146,7 @@ fn the_best_epoch_is_given_back_and_patience_ends_it() {
             assert_eq!(step.step, self.0.fetch_add(1, Ordering::Relaxed) + 1);
         }
     }
-    let params = CnnParams { epochs: 60, patience: 2, learning_rate: 0.01, ..params() };
+    let params = CnnParams { epochs: 60, stopping: patience(2), learning_rate: 0.01, ..params() };
     let steps = Steps(AtomicU32::new(0));
     let fitted = fit(&architecture(), &params, &bars(300, 1), None, &steps).unwrap();
     assert_eq!(steps.0.into_inner() as usize, fitted.epochs.len());
@@ -132,7 +157,7 @@ fn the_best_epoch_is_given_back_and_patience_ends_it() {
         assert!(figure(epoch).accuracy <= figure(fitted.best_epoch).accuracy);
     }
     // A training that stops at the best epoch has the same weights.
-    let params = CnnParams { patience: 0, ..params };
+    let params = CnnParams { stopping: patience(0), ..params };
     let longer = fit(&architecture(), &params, &bars(300, 1), None, &Uninterrupted).unwrap();
     assert_eq!(longer.epochs[..fitted.epochs.len()], fitted.epochs[..]);
 }
@@ -149,7 +174,7 @@ fn cancelling_stops_a_training() {
         }
         fn report(&self, _step: Step) {}
     }
-    let params = CnnParams { epochs: 10_000, patience: 0, ..params() };
+    let params = CnnParams { epochs: 10_000, stopping: patience(0), ..params() };
     let stopped = fit(&architecture(), &params, &bars(300, 1), None, &After(AtomicU32::new(0)));
     assert_eq!(stopped.unwrap_err(), Error::Cancelled(Cancelled));
 }
@@ -158,7 +183,8 @@ fn cancelling_stops_a_training() {
 fn numbers_beyond_floats_are_told_as_divergence() {
     let mut data = bars(300, 1);
     data.normalization = Normalization { mean: vec![0.0], std: vec![1e-30] };
-    let params = CnnParams { optimizer: Optimizer::Sgd { momentum: 0.9 }, ..params() };
+    let sgd = rule(Optimizer::Sgd { momentum: 0.9, nesterov: false });
+    let params = CnnParams { update: sgd, ..params() };
     let diverged = fit(&architecture(), &params, &data, None, &Uninterrupted);
     assert_eq!(diverged.unwrap_err(), Error::Diverged { epoch: 1 });
 }

@@ -75,7 +75,9 @@ impl<'a> Options<'a> {
 
     /// The raw value under `name`; JSON null counts as absent.
     pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.given.get(name).filter(|value| !value.is_null())
     }
 

@@ -1,12 +1,17 @@
 //! From gradients to new weights.
 
 mod adam;
+mod clip;
+mod decay;
 mod schedule;
 mod sgd;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
+pub(crate) use schedule::Pace;
 pub use schedule::Schedule;
-use teller_numeric::Isa;
+use teller_numeric::{Isa, OptionError, Options};
 
 use crate::Error;
 use crate::floats::Floats;
@@ -19,36 +24,100 @@ const CHUNK: usize = 1 << 14;
 pub enum Optimizer {
     /// Kingma and Ba 2015, with decay rates 0.9 and 0.999 and epsilon 1e-7.
     Adam,
+    /// Adam whose weight decay is no part of the gradient (Loshchilov and Hutter 2019).
+    AdamW,
     /// Stochastic gradient descent; each step adds `momentum` times the last one.
     Sgd {
         /// At least 0, less than 1.
         momentum: f64,
+        /// Whether the gradient's step is taken from where the momentum leads.
+        nesterov: bool,
     },
 }
 
-/// An optimizer with what it remembers of earlier steps.
-#[derive(Debug)]
-pub(crate) struct OptimizerState {
-    optimizer: Optimizer,
-    steps: u64,
-    first: Floats,
-    second: Floats,
+/// How weights are updated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UpdateRule {
+    /// `optimizer`: `adam`, `adamw`, or `sgd` with `momentum`, 0 to 0.999 (0.9), and `nesterov`
+    /// (false).
+    pub optimizer: Optimizer,
+    /// `weight_decay` of the kernels, 0 to 1 (0.01 for `adamw`, else 0): for `adamw` the share of
+    /// the learning rate by which they shrink in a step, else a penalty in the loss.
+    pub weight_decay: f64,
+    /// `clip_norm`: longest gradient, 1e-6 to 1e6; longer ones are shortened. Absent for none.
+    pub clip_norm: Option<f64>,
 }
 
-impl Optimizer {
+impl Default for UpdateRule {
+    fn default() -> Self {
+        Self { optimizer: Optimizer::Adam, weight_decay: 0.0, clip_norm: None }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Adam,
+    AdamW,
+    Sgd,
+}
+
+impl UpdateRule {
+    pub(crate) fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
+        let choices = [("adam", Kind::Adam), ("adamw", Kind::AdamW), ("sgd", Kind::Sgd)];
+        let kind = options.choice("optimizer", &choices)?;
+        let momentum = options.number("momentum", 0.9, 0.0..=0.999)?;
+        let nesterov = options.boolean("nesterov", false)?;
+        for name in ["momentum", "nesterov"] {
+            if let (true, Some(given)) = (kind != Kind::Sgd, options.value(name)) {
+                let expected = "absent unless \"optimizer\" is \"sgd\"".to_owned();
+                return Err(options.invalid(name, given, expected));
+            }
+        }
+        let usual = if kind == Kind::AdamW { 0.01 } else { 0.0 };
+        let weight_decay = options.number("weight_decay", usual, 0.0..=1.0)?;
+        let clip_norm = match options.value("clip_norm") {
+            None => None,
+            Some(_) => Some(options.number("clip_norm", 1.0, 1e-6..=1e6)?),
+        };
+        let optimizer = match kind {
+            Kind::Adam => Optimizer::Adam,
+            Kind::AdamW => Optimizer::AdamW,
+            Kind::Sgd => Optimizer::Sgd { momentum, nesterov },
+        };
+        Ok(Self { optimizer, weight_decay, clip_norm })
+    }
+
     /// Numbers that it remembers for each weight.
-    pub(crate) fn moments(self) -> usize {
-        match self {
-            Optimizer::Adam => 2,
+    pub(crate) fn moments(&self) -> usize {
+        match self.optimizer {
+            Optimizer::Adam | Optimizer::AdamW => 2,
             Optimizer::Sgd { .. } => 1,
         }
     }
 
-    pub(crate) fn start(self, weights: usize) -> Result<OptimizerState, Error> {
+    /// For so many weights, of which the `kernels` decay.
+    pub(crate) fn start(
+        self,
+        weights: usize,
+        kernels: Vec<Range<usize>>,
+    ) -> Result<OptimizerState, Error> {
         let second = if self.moments() > 1 { weights } else { 0 };
         let (first, second) = (Floats::zeros(weights)?, Floats::zeros(second)?);
-        Ok(OptimizerState { optimizer: self, steps: 0, first, second })
+        let squares = Vec::with_capacity(weights.div_ceil(CHUNK));
+        Ok(OptimizerState { rule: self, kernels, steps: 0, first, second, squares })
     }
+}
+
+/// An update rule with what it remembers of earlier steps.
+#[derive(Debug)]
+pub(crate) struct OptimizerState {
+    rule: UpdateRule,
+    kernels: Vec<Range<usize>>,
+    steps: u64,
+    first: Floats,
+    second: Floats,
+    /// Working memory of the clipping.
+    squares: Vec<f64>,
 }
 
 impl OptimizerState {
@@ -64,15 +133,33 @@ impl OptimizerState {
         self.second.copy_from_slice(second);
     }
 
-    /// One step; weights are independent of each other, so the chunks change no bits.
-    pub(crate) fn update(&mut self, isa: Isa, rate: f64, weights: &mut [f32], gradient: &[f32]) {
+    /// One step, which may change the gradient; weights are independent of each other, so the
+    /// chunks change no bits.
+    pub(crate) fn update(
+        &mut self,
+        isa: Isa,
+        rate: f64,
+        weights: &mut [f32],
+        gradient: &mut [f32],
+    ) {
         self.steps += 1;
+        let UpdateRule { optimizer, weight_decay, clip_norm } = self.rule;
+        if let Some(longest) = clip_norm {
+            clip::clip(isa, longest, gradient, &mut self.squares);
+        }
+        if weight_decay > 0.0 {
+            if optimizer == Optimizer::AdamW {
+                decay::shrink(isa, rate, weight_decay, &self.kernels, weights);
+            } else {
+                decay::penalize(isa, weight_decay, &self.kernels, weights, gradient);
+            }
+        }
         let chunks = weights
             .par_chunks_mut(CHUNK)
             .zip(gradient.par_chunks(CHUNK))
             .zip(self.first.par_chunks_mut(CHUNK));
-        match self.optimizer {
-            Optimizer::Adam => {
+        match optimizer {
+            Optimizer::Adam | Optimizer::AdamW => {
                 let rates = adam::Rates::new(rate, self.steps);
                 chunks.zip(self.second.par_chunks_mut(CHUNK)).for_each(
                     |(((weights, gradient), mean), square)| {
@@ -80,12 +167,27 @@ impl OptimizerState {
                     },
                 );
             }
-            Optimizer::Sgd { momentum } => {
-                let (rate, momentum) = (rate as f32, momentum as f32);
+            Optimizer::Sgd { momentum, nesterov } => {
+                let rates = sgd::Rates { rate: rate as f32, momentum: momentum as f32 };
                 chunks.for_each(|((weights, gradient), velocity)| {
-                    isa.vectorize(sgd::update, (rate, momentum, weights, gradient, velocity));
+                    let arguments = (rates, weights, gradient, velocity);
+                    if nesterov {
+                        isa.vectorize(sgd::update_nesterov, arguments);
+                    } else {
+                        isa.vectorize(sgd::update, arguments);
+                    }
                 });
             }
         }
     }
 }
+
+#[inline(always)]
+fn scale((factor, numbers): (f32, &mut [f32])) {
+    for number in numbers {
+        *number *= factor;
+    }
+}
+
+#[cfg(test)]
+mod tests;

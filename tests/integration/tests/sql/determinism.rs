@@ -28,14 +28,19 @@ fn check(client: &mut Client, train: impl Fn(&mut Client, &str, u32)) {
 
 #[test]
 fn networks() {
-    let mut client = Database::with_demo().connect();
-    check(&mut client, |client, model, seed| {
-        client.run(&format!(
-            r#"SELECT teller.train('{model}', 'image_classification',
-                   'SELECT image, label FROM demo.scans WHERE id <= 300 ORDER BY id',
-                   '{{"architecture": "small", "epochs": 2, "seed": {seed}}}')"#
-        ));
-    });
+    let recipe = r#", "optimizer": "adamw", "clip_norm": 1, "warmup_fraction": 0.2,
+        "label_smoothing": 0.1, "class_weights": "balanced",
+        "augmentation": {"shift": 0.1, "rotation": 10, "blur": 1, "noise": 0.1, "mixup": 0.2}"#;
+    for more in ["", recipe] {
+        let mut client = Database::with_demo().connect();
+        check(&mut client, |client, model, seed| {
+            client.run(&format!(
+                r#"SELECT teller.train('{model}', 'image_classification',
+                       'SELECT image, label FROM demo.scans WHERE id <= 300 ORDER BY id',
+                       '{{"architecture": "small", "epochs": 2, "seed": {seed}{more}}}')"#
+            ));
+        });
+    }
 }
 
 #[test]
