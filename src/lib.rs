@@ -22,6 +22,7 @@ extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstr
 extension_sql_file!("../sql/versions.sql", name = "versions", requires = ["bootstrap"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["bootstrap"]);
 extension_sql_file!("../sql/retraining.sql", name = "retraining", requires = ["bootstrap"]);
+extension_sql_file!("../sql/explain.sql", name = "explain", requires = ["bootstrap"]);
 extension_sql_file!(
     "../sql/audit.sql",
     name = "audit",
@@ -33,7 +34,8 @@ extension_sql_file!(
         "numbers",
         "versions",
         "views",
-        "retraining"
+        "retraining",
+        "explain"
     ]
 );
 extension_sql_file!("../sql/digits.sql", name = "digits", finalize);

@@ -9,4 +9,5 @@ mod registry;
 mod retrain;
 mod shipped;
 mod train;
+mod training_plot;
 mod versions;

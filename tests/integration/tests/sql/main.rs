@@ -6,6 +6,7 @@ mod cache;
 mod cancel;
 mod determinism;
 mod documents;
+mod explain;
 mod extension;
 mod forgery;
 mod hostile;
