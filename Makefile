@@ -5,10 +5,10 @@ export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PGRX_PG_CONFIG_PATH := $(PG_CONFIG)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql test bench install fmt lint clean
+.PHONY: help demo psql test bench bench-engine install fmt lint clean
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## Show pg_teller at work in a private server, statement by statement
 	@scripts/demo.sh
@@ -24,6 +24,10 @@ test: ## Test the crates, then the extension in a private server
 
 bench: install ## Measure what SQL costs, all of it or ONLY=first_call
 	cargo bench -q -p teller-tests --bench sql -- $(ONLY)
+
+bench-engine: ## Measure the network engine beside ONNX Runtime and Keras, its kernel beside gemm
+	cargo bench -q -p teller-nn --bench engine -- $(ONLY)
+	cargo bench -q -p teller-numeric --bench kernels
 
 install: ## Build the extension and install it into the PostgreSQL of PG_CONFIG
 	@scripts/setup.sh

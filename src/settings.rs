@@ -4,6 +4,8 @@ use std::ffi::CString;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+use crate::bridge::instruction_set;
+
 const KB: u64 = 1024;
 
 static DEFAULT_IMAGE_MODEL: GucSetting<Option<CString>> =
@@ -84,6 +86,7 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::UNIT_KB,
     );
+    instruction_set::define();
     // SAFETY: called once on the backend's thread with a constant string.
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"teller".as_ptr()) };
 }

@@ -2,6 +2,7 @@
 //! sandboxes, snapshots and transactions.
 
 pub mod identity;
+pub mod instruction_set;
 pub mod interrupts;
 pub mod json;
 pub mod memory;

@@ -8,7 +8,7 @@ use teller_payload::{Payload, SharedBytes};
 
 use crate::codec::{self, StoredWeights};
 use crate::floats::Floats;
-use crate::layer::{Pass, Weights, softmax};
+use crate::layer::{Pass, Results, Weights, softmax};
 use crate::network::{Network, Purpose};
 use crate::normalization::PixelTable;
 use crate::{Architecture, Error, Normalization};
@@ -21,8 +21,11 @@ pub struct ImageClassifier {
     labels: Vec<String>,
     payload: Payload,
     stored: Vec<Option<StoredWeights>>,
+    /// Kernels as the layers read them, where that is not as they are stored.
+    prepared: Floats,
     bytes: usize,
-    isa: Isa,
+    /// A chosen one; else whatever is detected.
+    isa: Option<Isa>,
 }
 
 /// Memory for the values of one image between the layers; serves any classifier.
@@ -52,12 +55,22 @@ impl ImageClassifier {
         labels: Vec<String>,
         weights: SharedBytes,
     ) -> Result<Self, Error> {
-        Self::load_on(Isa::detect(), architecture, normalization, labels, weights)
+        Self::read(None, architecture, normalization, labels, weights)
     }
 
     /// [`ImageClassifier::load`] for a chosen instruction set.
     pub fn load_on(
         isa: Isa,
+        architecture: &Architecture,
+        normalization: &Normalization,
+        labels: Vec<String>,
+        weights: SharedBytes,
+    ) -> Result<Self, Error> {
+        Self::read(Some(isa), architecture, normalization, labels, weights)
+    }
+
+    fn read(
+        isa: Option<Isa>,
         architecture: &Architecture,
         normalization: &Normalization,
         labels: Vec<String>,
@@ -70,7 +83,15 @@ impl ImageClassifier {
         let pixels = normalization.table(architecture.input.channels)?;
         let bytes = (*weights).as_ref().len();
         let (payload, stored) = codec::read(&network, weights)?;
-        Ok(Self { network, pixels, labels, payload, stored, bytes, isa })
+        let mut prepared = Floats::zeros(network.prepared)?;
+        for (placed, stored) in network.layers.iter().zip(&stored) {
+            if let Some(stored) = stored {
+                let prepared = &mut prepared[placed.prepared.clone()];
+                let kernel = payload.get(stored.kernel);
+                placed.layer.prepare(isa.unwrap_or_else(Isa::detect), kernel, prepared, None);
+            }
+        }
+        Ok(Self { network, pixels, labels, payload, stored, prepared, bytes, isa })
     }
 
     /// The classes, ascending: index i of the probabilities is label i.
@@ -87,7 +108,8 @@ impl ImageClassifier {
     pub fn memory(&self) -> usize {
         let labels: usize = self.labels.iter().map(|label| label.len() + size_of::<String>()).sum();
         let layers = self.network.layers.len() * 256;
-        size_of::<Self>() + self.bytes + self.pixels.memory() + labels + layers
+        let prepared = size_of_val(&*self.prepared);
+        size_of::<Self>() + self.bytes + prepared + self.pixels.memory() + labels + layers
     }
 
     /// Bytes of a [`Workspace`].
@@ -120,20 +142,20 @@ impl ImageClassifier {
         {
             *workspace = self.workspace()?;
         }
-        let pass = Pass { isa: self.isa, control, noise: None };
+        let isa = self.isa.unwrap_or_else(Isa::detect);
+        let pass = Pass { isa, control, noise: None };
         let Workspace { values: [first, second], scratch } = workspace;
         let (mut from, mut to) = (&mut **first, &mut **second);
         self.pixels.apply(raster, &mut from[..expected]);
         for (placed, stored) in self.network.layers.iter().zip(&self.stored) {
-            let weights = match stored {
-                Some(stored) => Weights {
-                    kernel: self.payload.get(stored.kernel),
-                    bias: self.payload.get(stored.bias),
-                },
-                None => Weights::default(),
-            };
+            let weights = stored.map_or(Weights::default(), |stored| {
+                let (kernel, bias) =
+                    (self.payload.get(stored.kernel), self.payload.get(stored.bias));
+                placed.weights(kernel, bias, &self.prepared)
+            });
             let (input, output) = (placed.layer.input().len(), placed.layer.output().len());
-            placed.layer.forward(&pass, weights, &from[..input], &mut to[..output], scratch)?;
+            let results = Results { output: &mut to[..output], saved: None };
+            placed.layer.forward(&pass, weights, &from[..input], results, scratch)?;
             std::mem::swap(&mut from, &mut to);
         }
         let probabilities = &mut from[..self.network.classes];

@@ -15,7 +15,7 @@ const LINE: usize = 16;
 pub(crate) enum Purpose {
     /// Every value that a gradient needs is kept.
     Training,
-    /// Dropout is left out and pooling fused into the convolution before it.
+    /// Dropout is left out.
     Serving,
 }
 
@@ -27,6 +27,8 @@ pub(crate) struct Network {
     pub(crate) layers: Vec<Placed>,
     /// Floats of all weights, each array at the beginning of a cache line.
     pub(crate) weights: usize,
+    /// Floats of all prepared kernels.
+    pub(crate) prepared: usize,
 }
 
 /// A layer and where its numbers are among all weights.
@@ -37,11 +39,21 @@ pub(crate) struct Placed {
     pub(crate) layer: Box<dyn Layer>,
     pub(crate) kernel: Range<usize>,
     pub(crate) bias: Range<usize>,
+    /// Where its prepared kernel is among all of them; empty if it reads the kernel itself.
+    pub(crate) prepared: Range<usize>,
 }
 
 impl Placed {
-    pub(crate) fn weights<'a>(&self, all: &'a [f32]) -> Weights<'a> {
-        Weights { kernel: &all[self.kernel.clone()], bias: &all[self.bias.clone()] }
+    /// What `forward` reads, of a kernel and all prepared ones.
+    pub(crate) fn weights<'a>(
+        &self,
+        kernel: &'a [f32],
+        bias: &'a [f32],
+        prepared: &'a [f32],
+    ) -> Weights<'a> {
+        let kernel =
+            if self.prepared.is_empty() { kernel } else { &prepared[self.prepared.clone()] };
+        Weights { kernel, bias }
     }
 }
 
@@ -54,7 +66,7 @@ impl Network {
         let input = architecture.input;
         let input =
             Shape::Image { height: input.height, width: input.width, channels: input.channels };
-        let mut network = Self { input, classes, layers: Vec::new(), weights: 0 };
+        let mut network = Self { input, classes, layers: Vec::new(), weights: 0, prepared: 0 };
         let (mut shape, mut values) = (input, input.len() as u64);
         let specs = &architecture.layers;
         let mut index = 0;
@@ -65,7 +77,8 @@ impl Network {
                 placing.layer(specs[index], after, specs.get(index + 2).copied())?;
             match layer {
                 Some(layer) => {
-                    values += layer.output().len() as u64 + layer.scratch() as u64;
+                    values +=
+                        (layer.output().len() + layer.saved() + layer.training_scratch()) as u64;
                     placing.bound(specs[index], "values", values)?;
                     shape = layer.output();
                     network.place(&placing, specs[index], layer)?;
@@ -106,7 +119,9 @@ impl Network {
         let first = kernel.end.next_multiple_of(LINE);
         let bias = first..first + bias;
         self.weights = bias.end.next_multiple_of(LINE);
-        self.layers.push(Placed { name, layer, kernel, bias });
+        let prepared = self.prepared..self.prepared + layer.prepared();
+        self.prepared = prepared.end.next_multiple_of(LINE);
+        self.layers.push(Placed { name, layer, kernel, bias, prepared });
         Ok(())
     }
 
@@ -116,9 +131,14 @@ impl Network {
         outputs.fold(self.input.len(), usize::max)
     }
 
-    /// Floats of working memory for any of the layers, at least 1.
+    /// Floats of working memory for any of the layers when serving.
     pub(crate) fn scratch(&self) -> usize {
-        self.layers.iter().map(|placed| placed.layer.scratch()).fold(1, usize::max)
+        self.layers.iter().map(|placed| placed.layer.scratch()).fold(0, usize::max)
+    }
+
+    /// The same for training, at least 1.
+    pub(crate) fn training_scratch(&self) -> usize {
+        self.layers.iter().map(|placed| placed.layer.training_scratch()).fold(1, usize::max)
     }
 }
 
@@ -156,7 +176,7 @@ impl Placing {
                 )?;
                 let pools = after == Some(LayerSpec::MaxPool2d { size: 2, stride: 2 });
                 let room = matches!(conv.output(), Shape::Image { height: 2.., width: 2.., .. });
-                if self.purpose == Purpose::Serving && pools && room {
+                if pools && room {
                     taken += 1;
                     Box::new(conv.pooled())
                 } else {

@@ -4,7 +4,9 @@
 //! the weights is then cut by rows of the kernels, each row summing over the images in their
 //! order. So no sum is ever divided between threads.
 
+use std::cmp::Reverse;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 use teller_numeric::{Cancelled, Control, Isa, Stream};
@@ -12,17 +14,15 @@ use teller_payload::AlignedBytes;
 
 use crate::batch::{Batch, Changes};
 use crate::floats::Floats;
-use crate::layer::{Ends, Noise, Pass, bias_gradient};
+use crate::layer::{Ends, Noise, Pass, Results, bias_gradient};
 use crate::loss::softmax_cross_entropy;
-use crate::network::Network;
+use crate::network::{Network, Placed};
 use crate::objective::Target;
 use crate::optimizer::OptimizerState;
 use crate::{Error, best};
 
 /// Images that go through the layers together, sharing each read of the weights.
 const GROUP: usize = 4;
-/// Kernel rows of one gradient task: two of the highest tiles.
-const TASK_ROWS: usize = 24;
 
 /// How an optimizer is to move the weights in one step.
 pub(crate) struct Learning<'a> {
@@ -45,10 +45,16 @@ pub(crate) struct Trainer<'a> {
     isa: Isa,
     pub(crate) weights: Floats,
     gradient: Floats,
-    /// Kernels as the backward pass reads them.
-    reversed: Floats,
+    /// Kernels as the forward pass reads them, where that is another way.
+    prepared: Floats,
+    /// For each layer but the first, the kernel as the backward pass reads it.
+    reversed: Vec<Floats>,
+    /// For each layer, the gradient from which that to its kernel is made, if it is another.
+    unfinished: Vec<Floats>,
     /// For the whole batch: the input, then each layer's output.
     values: Vec<Floats>,
+    /// What each layer keeps for the backward pass.
+    saved: Vec<Floats>,
     /// The loss's gradient to each layer's output.
     d_values: Vec<Floats>,
     scratch: Floats,
@@ -59,9 +65,21 @@ pub(crate) struct Trainer<'a> {
 
 /// Floats that a trainer holds.
 pub(crate) fn floats_needed(network: &Network, batch: usize) -> u64 {
-    let outputs: u64 = network.layers.iter().map(|placed| placed.layer.output().len() as u64).sum();
-    let images = batch as u64 * (network.input.len() as u64 + 2 * outputs);
-    3 * network.weights as u64 + images + (batch.div_ceil(GROUP) * network.scratch()) as u64
+    let layers = network.layers.iter().map(|placed| {
+        let layer = &placed.layer;
+        let images = batch as u64 * (2 * layer.output().len() + layer.saved()) as u64;
+        images + (layer.reversed() + unfinished(placed)) as u64
+    });
+    let weights = 2 * network.weights as u64 + network.prepared as u64;
+    let input = batch as u64 * network.input.len() as u64;
+    let scratch = batch.div_ceil(GROUP) as u64 * network.training_scratch() as u64;
+    layers.sum::<u64>() + weights + input + scratch
+}
+
+/// Floats of the gradient from which that to the layer's kernel is made, 0 if it is the same.
+fn unfinished(placed: &Placed) -> usize {
+    let len = placed.layer.gradient_rows() * placed.bias.len();
+    if len == placed.kernel.len() { 0 } else { len }
 }
 
 /// Bytes of rasters that a trainer holds where images are changed.
@@ -86,20 +104,31 @@ impl<'a> Trainer<'a> {
             let mut stream = Stream::new(seed, "initial weights", index);
             placed.layer.initialize(&mut stream, &mut weights[placed.kernel.clone()]);
         }
-        let lens = || network.layers.iter().map(|placed| placed.layer.output().len());
-        let floats = |len: usize| Floats::zeros(batch.saturating_mul(len));
+        let layers = || network.layers.iter();
+        let images = |len: usize| Floats::zeros(batch.saturating_mul(len));
+        let outputs = || layers().map(|placed| images(placed.layer.output().len()));
+        let reversed = |(index, placed): (usize, &Placed)| match index {
+            // Nobody asks for the gradient to the images themselves.
+            0 => Floats::zeros(0),
+            _ => Floats::zeros(placed.layer.reversed()),
+        };
+        let scratch = batch.div_ceil(GROUP).saturating_mul(network.training_scratch());
         Ok(Self {
             network,
             isa,
             weights,
             gradient: Floats::zeros(network.weights)?,
-            reversed: Floats::zeros(network.weights)?,
-            values: std::iter::once(network.input.len())
-                .chain(lens())
-                .map(floats)
+            prepared: Floats::zeros(network.prepared)?,
+            reversed: layers().enumerate().map(reversed).collect::<Result<_, _>>()?,
+            unfinished: layers()
+                .map(|placed| Floats::zeros(unfinished(placed)))
                 .collect::<Result<_, _>>()?,
-            d_values: lens().map(floats).collect::<Result<_, _>>()?,
-            scratch: Floats::zeros(batch.div_ceil(GROUP).saturating_mul(network.scratch()))?,
+            values: std::iter::once(images(network.input.len()))
+                .chain(outputs())
+                .collect::<Result<_, _>>()?,
+            saved: layers().map(|placed| images(placed.layer.saved())).collect::<Result<_, _>>()?,
+            d_values: outputs().collect::<Result<_, _>>()?,
+            scratch: Floats::zeros(scratch)?,
             rasters,
             outcomes: vec![Outcome::default(); batch],
         })
@@ -112,7 +141,7 @@ impl<'a> Trainer<'a> {
         learning: Learning<'_>,
         control: &dyn Control,
     ) -> Result<&[Outcome], Cancelled> {
-        self.reverse_kernels();
+        self.prepare_kernels(true);
         self.pass_groups(batch, Some(learning.noise), control)?;
         self.weight_gradient(batch.rows.len(), control)?;
         learning.optimizer.update(self.isa, learning.rate, &mut self.weights, &mut self.gradient);
@@ -125,6 +154,7 @@ impl<'a> Trainer<'a> {
         batch: Batch<'_>,
         control: &dyn Control,
     ) -> Result<&[Outcome], Cancelled> {
+        self.prepare_kernels(false);
         self.pass_groups(batch, None, control)?;
         Ok(&self.outcomes[..batch.rows.len()])
     }
@@ -134,16 +164,21 @@ impl<'a> Trainer<'a> {
         self.outcomes.len()
     }
 
-    fn reverse_kernels(&mut self) {
-        let mut parts = Parts { rest: &mut self.reversed, at: 0 };
-        // Nobody asks for the gradient to the images themselves.
-        let tasks: Vec<_> = self.network.layers[1..]
+    fn prepare_kernels(&mut self, for_backward: bool) {
+        let mut parts = Parts { rest: &mut self.prepared, at: 0 };
+        let tasks: Vec<_> = self
+            .network
+            .layers
             .iter()
-            .map(|placed| (placed, parts.take(placed.kernel.clone())))
+            .zip(&mut self.reversed)
+            .map(|(placed, reversed)| {
+                let reversed = (for_backward && !reversed.is_empty()).then_some(&mut **reversed);
+                (placed, parts.take(placed.prepared.clone()), reversed)
+            })
             .collect();
-        let weights = &self.weights;
-        tasks.into_par_iter().for_each(|(placed, reversed)| {
-            placed.layer.reverse(&weights[placed.kernel.clone()], reversed);
+        let (isa, weights) = (self.isa, &self.weights);
+        tasks.into_par_iter().with_max_len(1).for_each(|(placed, prepared, reversed)| {
+            placed.layer.prepare(isa, &weights[placed.kernel.clone()], prepared, reversed);
         });
     }
 
@@ -160,16 +195,20 @@ impl<'a> Trainer<'a> {
         let lens = std::iter::once(network.input.len()).chain(outputs.clone());
         let values = by_group(&mut self.values, lens, images);
         let d_values = by_group(&mut self.d_values, outputs, images);
-        let scratch = self.scratch.chunks_mut(network.scratch());
+        let saved = network.layers.iter().map(|placed| placed.layer.saved());
+        let saved = by_group(&mut self.saved, saved, images);
+        let scratch = self.scratch.chunks_mut(network.training_scratch());
         let outcomes = self.outcomes[..images].chunks_mut(GROUP);
         let mut rasters = self.rasters.chunks_mut(Changes::scratch(network.input.len()));
         let groups: Vec<Group<'_>> = values
             .into_iter()
             .zip(d_values)
+            .zip(saved)
             .zip(scratch.zip(outcomes))
             .zip(batch.rows.chunks(GROUP))
-            .map(|(((values, d_values), (scratch, outcomes)), rows)| Group {
+            .map(|((((values, d_values), saved), (scratch, outcomes)), rows)| Group {
                 values,
+                saved,
                 d_values,
                 scratch,
                 rasters: rasters.next().unwrap_or_default(),
@@ -177,7 +216,8 @@ impl<'a> Trainer<'a> {
                 rows,
             })
             .collect();
-        let (weights, reversed) = (&*self.weights, &*self.reversed);
+        let weights = (&*self.weights, &*self.prepared);
+        let reversed = &*self.reversed;
         groups.into_par_iter().enumerate().try_for_each(|(index, mut group)| {
             let noise = noise.map(|noise| Noise {
                 first_image: noise.first_image + (index * GROUP) as u64,
@@ -194,37 +234,62 @@ impl<'a> Trainer<'a> {
     }
 
     fn weight_gradient(&mut self, images: usize, control: &dyn Control) -> Result<(), Cancelled> {
+        let network = self.network;
         let pass = Pass { isa: self.isa, control, noise: None };
-        self.gradient.fill(0.0);
         let mut parts = Parts { rest: &mut self.gradient, at: 0 };
         let mut tasks = Vec::new();
-        for (index, placed) in self.network.layers.iter().enumerate() {
+        for ((index, placed), unfinished) in
+            network.layers.iter().enumerate().zip(&mut self.unfinished)
+        {
             let columns = placed.bias.len();
             if columns == 0 {
                 continue;
             }
-            let kernel = parts.take(placed.kernel.clone()).chunks_mut(TASK_ROWS * columns);
-            for (first, gradient) in (0..).step_by(TASK_ROWS).zip(kernel) {
-                let rows = first..first + gradient.len() / columns;
-                tasks.push(GradientTask { index, rows: Some(rows), gradient });
+            let kernel = parts.take(placed.kernel.clone());
+            let kernel = if unfinished.is_empty() { kernel } else { &mut **unfinished };
+            let rows = placed.layer.task_rows();
+            let pixels = placed.layer.output().len() / columns;
+            for (first, gradient) in (0..).step_by(rows).zip(kernel.chunks_mut(rows * columns)) {
+                let cost = gradient.len() * pixels;
+                let rows = Some(first..first + gradient.len() / columns);
+                tasks.push(GradientTask { index, rows, gradient, cost });
             }
             let gradient = parts.take(placed.bias.clone());
-            tasks.push(GradientTask { index, rows: None, gradient });
+            let cost = columns * pixels;
+            tasks.push(GradientTask { index, rows: None, gradient, cost });
         }
-        let (values, d_values) = (&self.values, &self.d_values);
-        tasks.into_par_iter().try_for_each(|GradientTask { index, rows, gradient }| {
-            let layer = &self.network.layers[index].layer;
-            let input = &values[index][..images * layer.input().len()];
-            let d_output = &d_values[index][..images * layer.output().len()];
-            match rows {
-                Some(rows) => layer.kernel_gradient(&pass, rows, input, d_output, gradient),
-                None => {
+        // The long ones first, so that the threads end at about the same time.
+        tasks.sort_by_key(|task| Reverse(task.cost));
+        let tasks = Mutex::new(tasks.into_iter());
+        let next = || tasks.lock().ok().and_then(|mut tasks| tasks.next());
+        let (values, saved, d_values) = (&self.values, &self.saved, &self.d_values);
+        let workers = self.scratch.chunks_mut(network.training_scratch());
+        let workers: Vec<_> = workers.take(rayon::current_num_threads()).collect();
+        workers.into_par_iter().with_max_len(1).try_for_each(|scratch| {
+            while let Some(GradientTask { index, rows, gradient, .. }) = next() {
+                let layer = &network.layers[index].layer;
+                let d_output = &d_values[index][..images * layer.output().len()];
+                let Some(rows) = rows else {
                     control.check()?;
-                    bias_gradient(self.isa, d_output, gradient);
-                    Ok(())
-                }
+                    bias_gradient(pass.isa, d_output, gradient);
+                    continue;
+                };
+                let ends = Ends {
+                    input: &values[index][..images * layer.input().len()],
+                    output: &values[index + 1][..images * layer.output().len()],
+                    saved: &saved[index][..images * layer.saved()],
+                };
+                layer.kernel_gradient(&pass, rows, ends, d_output, gradient, scratch)?;
             }
-        })
+            Ok(())
+        })?;
+        for (placed, unfinished) in network.layers.iter().zip(&self.unfinished) {
+            if !unfinished.is_empty() {
+                let kernel = &mut self.gradient[placed.kernel.clone()];
+                placed.layer.finish_gradient(self.isa, unfinished, kernel);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -233,11 +298,13 @@ struct GradientTask<'g> {
     index: usize,
     rows: Option<Range<usize>>,
     gradient: &'g mut [f32],
+    cost: usize,
 }
 
 /// A few images on their way through the layers.
 struct Group<'g> {
     values: Vec<&'g mut [f32]>,
+    saved: Vec<&'g mut [f32]>,
     d_values: Vec<&'g mut [f32]>,
     scratch: &'g mut [f32],
     rasters: &'g mut [u8],
@@ -250,7 +317,7 @@ impl Group<'_> {
         &mut self,
         network: &Network,
         pass: &Pass<'_>,
-        weights: &[f32],
+        (weights, prepared): (&[f32], &[f32]),
         batch: Batch<'_>,
     ) -> Result<(), Cancelled> {
         let inputs = self.values[0].chunks_exact_mut(network.input.len());
@@ -260,8 +327,11 @@ impl Group<'_> {
         }
         for (index, placed) in network.layers.iter().enumerate() {
             let (before, after) = self.values.split_at_mut(index + 1);
-            let weights = placed.weights(weights);
-            placed.layer.forward(pass, weights, before[index], after[0], self.scratch)?;
+            let kernel = &weights[placed.kernel.clone()];
+            let weights = placed.weights(kernel, &weights[placed.bias.clone()], prepared);
+            let saved = pass.noise.map(|_| &mut *self.saved[index]);
+            let results = Results { output: &mut *after[0], saved };
+            placed.layer.forward(pass, weights, before[index], results, self.scratch)?;
         }
         Ok(())
     }
@@ -284,14 +354,17 @@ impl Group<'_> {
         &mut self,
         network: &Network,
         pass: &Pass<'_>,
-        reversed: &[f32],
+        reversed: &[Floats],
     ) -> Result<(), Cancelled> {
         for (index, placed) in network.layers.iter().enumerate().rev() {
-            let ends = Ends { input: self.values[index], output: self.values[index + 1] };
+            let ends = Ends {
+                input: self.values[index],
+                output: self.values[index + 1],
+                saved: self.saved[index],
+            };
             let (before, after) = self.d_values.split_at_mut(index);
             let d_input = before.last_mut().map(|d_input| &mut **d_input);
-            let reversed = &reversed[placed.kernel.clone()];
-            placed.layer.backward(pass, reversed, ends, after[0], d_input, self.scratch)?;
+            placed.layer.backward(pass, &reversed[index], ends, after[0], d_input, self.scratch)?;
         }
         Ok(())
     }
@@ -306,11 +379,22 @@ fn by_group(
     let mut groups: Vec<Vec<&mut [f32]>> =
         std::iter::repeat_with(Vec::new).take(images.div_ceil(GROUP)).collect();
     for (buffer, len) in buffers.iter_mut().zip(lens) {
-        for (group, part) in groups.iter_mut().zip(buffer[..images * len].chunks_mut(GROUP * len)) {
+        for (group, part) in groups.iter_mut().zip(chunks(&mut buffer[..images * len], GROUP * len))
+        {
             group.push(part);
         }
     }
     groups
+}
+
+/// Chunks of `len`; of an empty slice, as many empty ones as anybody asks for.
+fn chunks(mut buffer: &mut [f32], len: usize) -> impl Iterator<Item = &mut [f32]> {
+    std::iter::from_fn(move || {
+        let rest = std::mem::take(&mut buffer);
+        let (chunk, rest) = rest.split_at_mut(len.min(rest.len()));
+        buffer = rest;
+        Some(chunk)
+    })
 }
 
 /// Hands out ascending parts of one slice.

@@ -36,6 +36,64 @@ pub fn exp(x: f32) -> f32 {
 /// The largest error of [`exp`], in units in the last place.
 pub const EXP_ULPS: f64 = 1.0;
 
+/// The natural logarithm, at most [`LN_ULPS`] units in the last place off; negative infinity for
+/// 0, NaN for negative numbers and NaN.
+#[inline(always)]
+pub fn ln(x: f32) -> f32 {
+    // Subnormal numbers are scaled by 2^23 into the normal range.
+    let subnormal = x < f32::MIN_POSITIVE;
+    let bits = (if subnormal { x * 8_388_608.0 } else { x }).to_bits() as i32;
+    // x = m 2^e with m between sqrt(1/2) and sqrt(2).
+    const SQRT_HALF: i32 = 0x3f35_04f3;
+    let exponent = (bits.wrapping_sub(SQRT_HALF)) >> 23;
+    let m = f32::from_bits(bits.wrapping_sub(exponent << 23) as u32) - 1.0;
+    let e = (exponent - if subnormal { 23 } else { 0 }) as f32;
+    // Cephes' minimax polynomial (Moshier 1989).
+    let p = 7.037_683_6e-2;
+    let p = p * m - 1.151_461e-1;
+    let p = p * m + 1.167_699_9e-1;
+    let p = p * m - 1.242_014_1e-1;
+    let p = p * m + 1.424_932_3e-1;
+    let p = p * m - 1.666_805_8e-1;
+    let p = p * m + 2.000_071_5e-1;
+    let p = p * m - 2.499_999_4e-1;
+    let p = p * m + 3.333_333e-1;
+    let square = m * m;
+    let y = p * m * square - 2.121_944_4e-4 * e - 0.5 * square;
+    let y = (m + y) + 0.693_359_4 * e;
+    if x == 0.0 {
+        f32::NEG_INFINITY
+    } else if x < 0.0 || x.is_nan() {
+        f32::NAN
+    } else if x == f32::INFINITY {
+        x
+    } else {
+        y
+    }
+}
+
+/// The largest error of [`ln`], in units in the last place.
+pub const LN_ULPS: f64 = 1.0;
+
+/// The hyperbolic tangent, at most [`TANH_ULPS`] units in the last place off and never beyond 1.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    let size = x.abs();
+    let far = 1.0 - 2.0 / (exp(size + size) + 1.0);
+    // Cephes' minimax polynomial (Moshier 1989).
+    let square = size * size;
+    let p = -5.704_988_7e-3;
+    let p = p * square + 2.063_909e-2;
+    let p = p * square - 5.373_971_6e-2;
+    let p = p * square + 1.333_144_2e-1;
+    let p = p * square - 3.333_328e-1;
+    let near = p * square * size + size;
+    (if size >= 0.625 { far } else { near }).copysign(x)
+}
+
+/// The largest error of [`tanh`], in units in the last place.
+pub const TANH_ULPS: f64 = 1.5;
+
 /// Turns a row of logits into probabilities: `e^(x - max) / sum`.
 pub fn softmax(row: &mut [f32]) {
     let max = row.iter().fold(f32::NEG_INFINITY, |max, &x| if max > x { max } else { x });
@@ -66,6 +124,58 @@ mod tests {
         }
         println!("worst error {worst} ulp");
         assert!(worst <= EXP_ULPS, "{worst}");
+    }
+
+    /// The largest distance from `exact` in units in the last place, over numbers `step` bit
+    /// patterns apart.
+    fn worst(
+        from: f32,
+        to: f32,
+        step: u32,
+        approximate: fn(f32) -> f32,
+        exact: fn(f64) -> f64,
+    ) -> f64 {
+        let mut worst: f64 = 0.0;
+        for bits in (from.to_bits()..=to.to_bits()).step_by(step as usize) {
+            let x = f32::from_bits(bits);
+            let exact = exact(f64::from(x));
+            let near = (exact as f32).abs();
+            let ulp = f64::from(f32::from_bits(near.to_bits() + 1)) - f64::from(near);
+            worst = worst.max((f64::from(approximate(x)) - exact).abs() / ulp);
+        }
+        println!("worst error {worst} ulp");
+        worst
+    }
+
+    #[test]
+    fn ln_keeps_its_promise() {
+        let error = worst(1e-45, f32::MAX, 997, ln, f64::ln);
+        assert!(error <= LN_ULPS, "{error}");
+        let error = worst(0.5, 2.0, 7, ln, f64::ln);
+        assert!(error <= LN_ULPS, "{error}");
+    }
+
+    #[test]
+    fn tanh_keeps_its_promise() {
+        let error = worst(1e-30, 20.0, 997, tanh, f64::tanh);
+        assert!(error <= TANH_ULPS, "{error}");
+        let error = worst(0.5, 1.0, 7, tanh, f64::tanh);
+        assert!(error <= TANH_ULPS, "{error}");
+    }
+
+    #[test]
+    fn ln_and_tanh_at_the_edges() {
+        assert_eq!(ln(1.0), 0.0);
+        assert_eq!(ln(0.0), f32::NEG_INFINITY);
+        assert_eq!(ln(-0.0), f32::NEG_INFINITY);
+        assert_eq!(ln(f32::INFINITY), f32::INFINITY);
+        assert!(ln(-1.0).is_nan() && ln(f32::NAN).is_nan());
+        assert_eq!(tanh(0.0), 0.0);
+        assert_eq!(tanh(-0.0).to_bits(), (-0.0f32).to_bits());
+        assert_eq!(tanh(-1e30), -1.0);
+        assert_eq!(tanh(f32::INFINITY), 1.0);
+        assert_eq!(tanh(-0.7), -tanh(0.7));
+        assert!(tanh(f32::NAN).is_nan());
     }
 
     #[test]

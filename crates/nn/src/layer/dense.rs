@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use teller_numeric::kernels::{Contraction, Grid, Start};
-use teller_numeric::{Cancelled, Stream};
+use teller_numeric::{Cancelled, Isa, Stream};
 
-use super::{Ends, Layer, PRODUCTS_PER_CHECK, Pass, Weights, he_normal, relu_gradient};
+use super::{
+    Ends, Layer, PRODUCTS_PER_CHECK, Pass, Results, Weights, he_normal, relu_gradient, transpose,
+};
 use crate::Shape;
 
 #[derive(Debug)]
@@ -15,41 +17,32 @@ pub(crate) struct Dense {
     pub(crate) relu: bool,
 }
 
+/// Columns of the kernel's widest tile.
+const WIDEST: usize = 64;
+
 impl Dense {
-    /// `C (images x columns) = A (images x steps) * B (steps x columns)`, some columns at a time.
-    fn product(
-        &self,
-        pass: &Pass<'_>,
-        (steps, columns): (usize, usize),
-        relu: bool,
-        (a, b, bias): (&[f32], &[f32], Option<&[f32]>),
-        c: &mut [f32],
-    ) -> Result<(), Cancelled> {
-        let images = a.len() / steps;
-        // Whole blocks of the kernel's widest tile.
-        let block = (PRODUCTS_PER_CHECK / (steps * images).max(1)).next_multiple_of(64);
-        for first in (0..columns).step_by(block) {
-            pass.control.check()?;
-            let product = Contraction {
-                rows: Grid {
-                    outer: 1,
-                    inner: images,
-                    a_inner: steps,
-                    c_inner: columns,
-                    ..Grid::default()
-                },
-                columns: block.min(columns - first),
-                segments: 1,
-                steps,
-                a_step: 1,
-                b_step: columns,
-                relu,
-                ..Contraction::default()
-            };
-            let start = bias.map_or(Start::Zero, |bias| Start::Bias(&bias[first..]));
-            product.run(pass.isa, a, &b[first..], start, &mut c[first..]);
+    /// Columns between two looks at the control, whole tiles.
+    fn columns_per_check(steps: usize, images: usize) -> usize {
+        (PRODUCTS_PER_CHECK / (steps * images).max(1)).next_multiple_of(WIDEST)
+    }
+
+    /// `C (images x columns) = A (images x steps) * B (steps x columns)`.
+    fn product(images: usize, steps: usize, columns: usize) -> Contraction {
+        Contraction {
+            rows: Grid {
+                outer: 1,
+                inner: images,
+                a_inner: steps,
+                c_inner: columns,
+                ..Grid::default()
+            },
+            columns,
+            segments: 1,
+            steps,
+            a_step: 1,
+            b_step: columns,
+            ..Contraction::default()
         }
-        Ok(())
     }
 }
 
@@ -82,16 +75,40 @@ impl Layer for Dense {
         pass: &Pass<'_>,
         weights: Weights<'_>,
         input: &[f32],
-        output: &mut [f32],
+        results: Results<'_>,
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
-        let sizes = (self.inputs, self.units);
-        self.product(pass, sizes, self.relu, (input, weights.kernel, Some(weights.bias)), output)
+        let images = input.len() / self.inputs;
+        let product = Self::product(images, self.inputs, self.units);
+        let block = Self::columns_per_check(self.inputs, images);
+        for first in (0..self.units).step_by(block) {
+            pass.control.check()?;
+            let columns = block.min(self.units - first);
+            let product = Contraction { columns, relu: self.relu, ..product };
+            let (kernel, bias) = (&weights.kernel[first..], &weights.bias[first..]);
+            let output = &mut results.output[first..];
+            product.run(pass.isa, input, kernel, Start::Bias(bias), output);
+        }
+        Ok(())
     }
 
-    /// `[units, inputs]`.
-    fn reverse(&self, kernel: &[f32], reversed: &mut [f32]) {
-        transpose(kernel, reversed, self.inputs, self.units);
+    fn reversed(&self) -> usize {
+        self.inputs * self.units
+    }
+
+    /// `[units, inputs]`, by blocks of `WIDEST` inputs.
+    fn prepare(
+        &self,
+        _isa: Isa,
+        kernel: &[f32],
+        _prepared: &mut [f32],
+        reversed: Option<&mut [f32]>,
+    ) {
+        let Some(reversed) = reversed else { return };
+        let block = WIDEST * self.units;
+        for (from, to) in kernel.chunks(block).zip(reversed.chunks_mut(block)) {
+            transpose(from, to, from.len() / self.units, self.units);
+        }
     }
 
     fn backward(
@@ -106,13 +123,20 @@ impl Layer for Dense {
         if self.relu {
             relu_gradient(pass.isa, ends.output, d_output);
         }
-        match d_input {
-            Some(d_input) => {
-                let sizes = (self.units, self.inputs);
-                self.product(pass, sizes, false, (d_output, reversed, None), d_input)
+        let Some(d_input) = d_input else { return Ok(()) };
+        let images = d_output.len() / self.units;
+        let product = Self::product(images, self.units, self.inputs);
+        let blocks_per_check = Self::columns_per_check(self.units, images) / WIDEST;
+        for (number, kernel) in reversed.chunks(WIDEST * self.units).enumerate() {
+            if number % blocks_per_check == 0 {
+                pass.control.check()?;
             }
-            None => Ok(()),
+            let columns = kernel.len() / self.units;
+            let product = Contraction { columns, b_step: columns, ..product };
+            let d_input = &mut d_input[number * WIDEST..];
+            product.run(pass.isa, d_output, kernel, Start::Zero, d_input);
         }
+        Ok(())
     }
 
     /// The sum runs over the images, in their order.
@@ -120,9 +144,10 @@ impl Layer for Dense {
         &self,
         pass: &Pass<'_>,
         rows: Range<usize>,
-        input: &[f32],
+        ends: Ends<'_>,
         d_output: &[f32],
         gradient: &mut [f32],
+        _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         pass.control.check()?;
         let sum = Contraction {
@@ -135,26 +160,12 @@ impl Layer for Dense {
             },
             columns: self.units,
             segments: 1,
-            steps: input.len() / self.inputs,
+            steps: ends.input.len() / self.inputs,
             a_step: self.inputs,
             b_step: self.units,
             ..Contraction::default()
         };
-        sum.run(pass.isa, &input[rows.start..], d_output, Start::Continue, gradient);
+        sum.run(pass.isa, &ends.input[rows.start..], d_output, Start::Zero, gradient);
         Ok(())
-    }
-}
-
-/// `to[column, row] = from[row, column]`, in blocks that stay in the cache.
-pub(super) fn transpose(from: &[f32], to: &mut [f32], rows: usize, columns: usize) {
-    const BLOCK: usize = 16;
-    for row_block in (0..rows).step_by(BLOCK) {
-        for column_block in (0..columns).step_by(BLOCK) {
-            for row in row_block..(row_block + BLOCK).min(rows) {
-                for column in column_block..(column_block + BLOCK).min(columns) {
-                    to[column * rows + row] = from[row * columns + column];
-                }
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 
 use teller_numeric::{Cancelled, Stream};
 
-use super::{Ends, Layer, Pass, Weights};
+use super::{Ends, Layer, Pass, Results, Weights};
 use crate::Shape;
 
 #[derive(Debug)]
@@ -51,10 +51,10 @@ impl Layer for Dropout {
         pass: &Pass<'_>,
         _weights: Weights<'_>,
         input: &[f32],
-        output: &mut [f32],
+        results: Results<'_>,
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
-        self.apply(pass, input, output)
+        self.apply(pass, input, results.output)
     }
 
     fn backward(
@@ -88,7 +88,8 @@ mod tests {
             let pass = Pass { isa: Isa::SCALAR, control: &Uninterrupted, noise };
             let mut output = vec![0.0; images * 1000];
             let input = vec![3.0; images * 1000];
-            layer.forward(&pass, Weights::default(), &input, &mut output, &mut []).unwrap();
+            let results = Results { output: &mut output, saved: None };
+            layer.forward(&pass, Weights::default(), &input, results, &mut []).unwrap();
             output
         };
         let both = run(7, 2);

@@ -3,7 +3,7 @@
 
 use teller_numeric::Cancelled;
 
-use super::{Ends, Layer, Pass, Weights};
+use super::{Ends, Layer, Pass, Results, Weights};
 use crate::Shape;
 
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Layer for MaxPool2d {
         Shape::Image { height, width, channels: self.channels }
     }
 
-    fn scratch(&self) -> usize {
+    fn training_scratch(&self) -> usize {
         self.channels
     }
 
@@ -110,12 +110,12 @@ impl Layer for MaxPool2d {
         pass: &Pass<'_>,
         _weights: Weights<'_>,
         input: &[f32],
-        output: &mut [f32],
+        results: Results<'_>,
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         let (height, _) = self.extents();
         let images = input.chunks_exact(self.input().len());
-        for (input, output) in images.zip(output.chunks_exact_mut(self.output().len())) {
+        for (input, output) in images.zip(results.output.chunks_exact_mut(self.output().len())) {
             for y in 0..height {
                 pass.control.check()?;
                 pass.isa.vectorize(Self::pool_row, (self, y, input, &mut *output));

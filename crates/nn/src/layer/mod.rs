@@ -7,6 +7,7 @@ mod flatten;
 mod max_pool2d;
 mod relu;
 mod softmax;
+mod transpose;
 
 use std::ops::Range;
 
@@ -20,11 +21,15 @@ pub(crate) use relu::Relu;
 pub(crate) use softmax::softmax;
 use teller_numeric::kernels::{Contraction, Grid, Start};
 use teller_numeric::{Cancelled, Control, Isa, Stream};
+use transpose::transpose;
 
 use crate::Shape;
 
 /// Products between two looks at the control: a few milliseconds on the slowest path.
 const PRODUCTS_PER_CHECK: usize = 1 << 22;
+
+/// Rows of the kernel in one task of its gradient: two of the highest tiles.
+const TASK_ROWS: usize = 24;
 
 /// What a pass through a layer depends on beside the numbers.
 #[derive(Clone, Copy)]
@@ -46,6 +51,7 @@ pub(crate) struct Noise {
 /// A layer's trained numbers; empty slices where it has none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weights<'a> {
+    /// As prepared, where the layer wants that.
     pub(crate) kernel: &'a [f32],
     pub(crate) bias: &'a [f32],
 }
@@ -63,25 +69,52 @@ pub(crate) trait Layer: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// Floats of working memory that `forward` and `backward` need.
+    /// Floats of working memory that `forward` needs.
     fn scratch(&self) -> usize {
+        0
+    }
+
+    /// Floats of working memory that `forward`, `backward` and `kernel_gradient` need.
+    fn training_scratch(&self) -> usize {
+        self.scratch()
+    }
+
+    /// Floats an image that `forward` keeps for `backward`.
+    fn saved(&self) -> usize {
         0
     }
 
     /// Fills the kernel before training.
     fn initialize(&self, _stream: &mut Stream, _kernel: &mut [f32]) {}
 
+    /// Floats of the kernel as `forward` reads it; 0 if it reads the kernel itself.
+    fn prepared(&self) -> usize {
+        0
+    }
+
+    /// Floats of the kernel as `backward` reads it.
+    fn reversed(&self) -> usize {
+        0
+    }
+
+    /// Writes the kernel as `forward` reads it and, if wanted, as `backward` does.
+    fn prepare(
+        &self,
+        _isa: Isa,
+        _kernel: &[f32],
+        _prepared: &mut [f32],
+        _reversed: Option<&mut [f32]>,
+    ) {
+    }
+
     fn forward(
         &self,
         pass: &Pass<'_>,
         weights: Weights<'_>,
         input: &[f32],
-        output: &mut [f32],
+        results: Results<'_>,
         scratch: &mut [f32],
     ) -> Result<(), Cancelled>;
-
-    /// Writes the kernel in the order in which `backward` reads it.
-    fn reverse(&self, _kernel: &[f32], _reversed: &mut [f32]) {}
 
     /// From the loss's gradient to the output, which it changes into that before the layer's own
     /// activation, to the gradient to the input, unless nobody wants that.
@@ -95,18 +128,42 @@ pub(crate) trait Layer: std::fmt::Debug + Send + Sync {
         scratch: &mut [f32],
     ) -> Result<(), Cancelled>;
 
-    /// Adds, image after image, to the gradient of some rows of the kernel, seen as a matrix of
-    /// the bias's width. `d_output` is as `backward` left it.
+    /// Rows of the gradient to the kernel, seen as a matrix of the bias's width. If they are not
+    /// as many as the kernel's, `finish_gradient` makes those of them.
+    fn gradient_rows(&self) -> usize {
+        let shape = self.kernel_shape().unwrap_or_default();
+        shape.iter().rev().skip(1).product::<usize>() * usize::from(!shape.is_empty())
+    }
+
+    /// Rows that one task computes.
+    fn task_rows(&self) -> usize {
+        TASK_ROWS
+    }
+
+    /// Writes some rows of the gradient, the sum over the images one after another. Rows begin
+    /// and end at those of tasks, `d_output` is as `backward` left it.
     fn kernel_gradient(
         &self,
         _pass: &Pass<'_>,
         _rows: Range<usize>,
-        _input: &[f32],
+        _ends: Ends<'_>,
         _d_output: &[f32],
         _gradient: &mut [f32],
+        _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         Ok(())
     }
+
+    /// The gradient to the kernel from all rows that tasks have computed, where those are others.
+    fn finish_gradient(&self, _isa: Isa, _gradient: &[f32], _kernel: &mut [f32]) {}
+}
+
+/// Where a forward pass writes to.
+#[derive(Debug)]
+pub(crate) struct Results<'a> {
+    pub(crate) output: &'a mut [f32],
+    /// For `backward`; `None` if there will be none.
+    pub(crate) saved: Option<&'a mut [f32]>,
 }
 
 /// What went in and came out in the forward pass.
@@ -114,9 +171,10 @@ pub(crate) trait Layer: std::fmt::Debug + Send + Sync {
 pub(crate) struct Ends<'a> {
     pub(crate) input: &'a [f32],
     pub(crate) output: &'a [f32],
+    pub(crate) saved: &'a [f32],
 }
 
-/// Adds all rows of `d_output` (images x pixels x columns) to `gradient`.
+/// The sum of all rows of `d_output` (images x pixels x columns).
 pub(crate) fn bias_gradient(isa: Isa, d_output: &[f32], gradient: &mut [f32]) {
     let columns = gradient.len();
     let sum = Contraction {
@@ -127,7 +185,7 @@ pub(crate) fn bias_gradient(isa: Isa, d_output: &[f32], gradient: &mut [f32]) {
         b_step: columns,
         ..Contraction::default()
     };
-    sum.run(isa, &[1.0], d_output, Start::Continue, gradient);
+    sum.run(isa, &[1.0], d_output, Start::Zero, gradient);
 }
 
 /// Keeps the gradient where the rectified output is positive.

@@ -2,7 +2,7 @@
 
 use teller_numeric::Cancelled;
 
-use super::{Ends, Layer, Pass, Weights, relu_gradient};
+use super::{Ends, Layer, Pass, Results, Weights, relu_gradient};
 use crate::Shape;
 
 #[derive(Debug)]
@@ -24,11 +24,11 @@ impl Layer for Relu {
         pass: &Pass<'_>,
         _weights: Weights<'_>,
         input: &[f32],
-        output: &mut [f32],
+        results: Results<'_>,
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         pass.control.check()?;
-        pass.isa.vectorize(relu_loop, (input, output));
+        pass.isa.vectorize(relu_loop, (input, results.output));
         Ok(())
     }
 

@@ -54,7 +54,7 @@ pub struct Contraction {
     /// Negative results become 0. What is not a number stays so.
     pub relu: bool,
     /// A row of `C` is the maximum of four sums, whose rows of `A` begin at these distances from
-    /// the grid's. A later sum wins unless an earlier one is greater.
+    /// the grid's. A later sum counts unless an earlier one is greater.
     pub pool: Option<[usize; 4]>,
 }
 
@@ -76,11 +76,33 @@ impl Contraction {
     /// If a stride leads outside a slice, the bias is shorter than the columns, or a pooled sum
     /// is to be continued: programming errors of the caller, who has checked the shapes.
     pub fn run(&self, isa: Isa, a: &[f32], b: &[f32], start: Start<'_>, c: &mut [f32]) {
+        self.run_noting(isa, a, b, start, c, None);
+    }
+
+    /// [`Contraction::run`], which with `winners` also notes which of the four pooled sums is the
+    /// maximum, the first of equal ones, as 0.0 to 3.0 laid out as in `C`.
+    ///
+    /// # Panics
+    /// As `run`, or if `winners` is shorter than `c` or there is no pooling.
+    pub fn run_noting(
+        &self,
+        isa: Isa,
+        a: &[f32],
+        b: &[f32],
+        start: Start<'_>,
+        c: &mut [f32],
+        winners: Option<&mut [f32]>,
+    ) {
         if self.rows.outer == 0 || self.rows.inner == 0 || self.columns == 0 {
             return;
         }
         self.check(a.len(), b.len(), start, c.len());
-        let job = Job { shape: self, a: a.as_ptr(), b: b.as_ptr(), start, c: c.as_mut_ptr() };
+        let winners = winners.map(|winners| {
+            assert!(self.pool.is_some() && winners.len() >= c.len(), "no room for the winners");
+            winners.as_mut_ptr()
+        });
+        let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+        let job = Job { shape: self, a, b, start, c, winners };
         match isa.0 {
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(simd) => all_columns(simd, &job),
@@ -136,6 +158,7 @@ struct Job<'a> {
     b: *const f32,
     start: Start<'a>,
     c: *mut f32,
+    winners: Option<*mut f32>,
 }
 
 /// Cuts the columns into blocks of 4, 2 or 1 vectors.
@@ -189,10 +212,11 @@ impl<S: Simd, const VECTORS: usize, const MASKED: bool, const POOLED: bool> Work
 {
     type Output = ();
 
-    /// Cuts the rows into tiles as high as the registers allow.
+    /// Cuts the rows into tiles as high as the registers allow, and about equally high, since a
+    /// low one at the end would wait for its own sums.
     #[inline(always)]
     fn run(self) {
-        let most = if S::REGISTERS >= 32 { 24 } else { 12 } / VECTORS;
+        let most = (if S::REGISTERS >= 32 { 24 } else { 12 } / VECTORS).min(12);
         let Grid { outer, inner, .. } = self.job.shape.rows;
         let mut place = Place { y: 0, x: 0 };
         let mut left = outer * inner;
@@ -205,12 +229,20 @@ impl<S: Simd, const VECTORS: usize, const MASKED: bool, const POOLED: bool> Work
             }};
         }
         while left > 0 {
-            match left {
-                3.. if POOLED && most >= 12 => tile!(12),
-                _ if POOLED => tile!(4),
+            if POOLED {
+                match left {
+                    3.. if most >= 12 => tile!(12),
+                    _ => tile!(4),
+                }
+                continue;
+            }
+            match left.div_ceil(left.div_ceil(most)) {
                 12.. if most >= 12 => tile!(12),
+                10.. if most >= 10 => tile!(10),
                 9.. if most >= 9 => tile!(9),
+                8.. if most >= 8 => tile!(8),
                 6.. if most >= 6 => tile!(6),
+                5.. if most >= 5 => tile!(5),
                 4.. if most >= 4 => tile!(4),
                 3.. => tile!(3),
                 2.. => tile!(2),
@@ -292,18 +324,32 @@ impl<S: Simd, const VECTORS: usize, const MASKED: bool, const POOLED: bool>
             }
         }
 
-        if job.shape.relu {
-            for row in 0..ROWS {
-                for vector in 0..VECTORS {
-                    sum[row][vector] = simd.max(simd.splat(0.0), sum[row][vector]);
-                }
-            }
-        }
         for row in 0..ROWS / sums {
             let mut result = sum[row * sums];
-            for other in 1..sums {
+            if POOLED && let Some(winners) = job.winners {
+                let mut winner = [simd.splat(0.0); VECTORS];
+                for other in 1..sums {
+                    let number = simd.splat(other as f32);
+                    for vector in 0..VECTORS {
+                        let rival = sum[row * sums + other][vector];
+                        winner[vector] =
+                            simd.if_greater(rival, result[vector], number, winner[vector]);
+                        result[vector] = simd.max(result[vector], rival);
+                    }
+                }
+                let at = (c[row] as usize - job.c as usize) / size_of::<f32>();
+                // SAFETY: the winners are laid out as `c`.
+                unsafe { self.store(winners.wrapping_add(at), winner) }
+            } else {
+                for other in 1..sums {
+                    for vector in 0..VECTORS {
+                        result[vector] = simd.max(result[vector], sum[row * sums + other][vector]);
+                    }
+                }
+            }
+            if job.shape.relu {
                 for vector in 0..VECTORS {
-                    result[vector] = simd.max(result[vector], sum[row * sums + other][vector]);
+                    result[vector] = simd.max(simd.splat(0.0), result[vector]);
                 }
             }
             // SAFETY: the caller grants the rows and columns.

@@ -9,7 +9,14 @@ fn floats(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// The definition, one output at a time.
-fn naive(shape: &Contraction, a: &[f32], b: &[f32], start: Start<'_>, c: &mut [f32]) {
+fn naive(
+    shape: &Contraction,
+    a: &[f32],
+    b: &[f32],
+    start: Start<'_>,
+    c: &mut [f32],
+    winners: &mut [f32],
+) {
     let rows = shape.rows;
     for y in 0..rows.outer {
         for x in 0..rows.inner {
@@ -29,13 +36,18 @@ fn naive(shape: &Contraction, a: &[f32], b: &[f32], start: Start<'_>, c: &mut [f
                             sum = a[a_at].mul_add(b[b_at], sum);
                         }
                     }
-                    if shape.relu && 0.0 > sum { 0.0 } else { sum }
+                    sum
                 };
+                let relu = |x: f32| if shape.relu && 0.0 > x { 0.0 } else { x };
                 let sums = shape.pool.unwrap_or([0; 4]).map(sum);
-                c[to] = match shape.pool {
+                c[to] = relu(match shape.pool {
                     None => sums[0],
                     Some(_) => sums[1..].iter().fold(sums[0], |a, &b| if a > b { a } else { b }),
-                };
+                });
+                if shape.pool.is_some() {
+                    let first = sums.iter().position(|&sum| sums.iter().all(|&s| s <= sum));
+                    winners[to] = first.unwrap() as f32;
+                }
             }
         }
     }
@@ -92,12 +104,19 @@ proptest! {
             _ => Start::Bias(&bias),
         };
         let mut expected = before.clone();
-        naive(&shape, &a, &b, start, &mut expected);
+        let mut winners = vec![-1.0; before.len()];
+        naive(&shape, &a, &b, start, &mut expected, &mut winners);
         for isa in Isa::available() {
             let mut c = before.clone();
             shape.run(isa, &a, &b, start, &mut c);
             let bits = |c: &[f32]| c.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             prop_assert_eq!(bits(&c), bits(&expected), "{}", isa.name());
+            if shape.pool.is_some() {
+                let (mut c, mut noted) = (before.clone(), vec![-1.0; before.len()]);
+                shape.run_noting(isa, &a, &b, start, &mut c, Some(&mut noted));
+                prop_assert_eq!(bits(&c), bits(&expected), "{}", isa.name());
+                prop_assert_eq!(&noted, &winners, "{}", isa.name());
+            }
         }
     }
 }

@@ -7,15 +7,24 @@
 #![allow(unsafe_code)] // Vector instructions are; each block says why it may run.
 
 mod contraction;
+mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pooling;
 mod scalar;
 mod simd;
+pub mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 pub use contraction::{Contraction, Grid, Start};
+pub use pooling::Unpool;
 use simd::{Simd, Work};
+
+/// The code of the instruction set that [`Isa::force`] has chosen, 0 for none.
+static FORCED: AtomicU8 = AtomicU8::new(0);
 
 /// A vector instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +45,41 @@ impl Isa {
     /// The portable path that every processor has, and the reference for the others.
     pub const SCALAR: Self = Self(Token::Scalar(scalar::Scalar));
 
-    /// The widest that this processor has.
+    /// The widest that this processor has, unless [`Isa::force`] has chosen another.
     pub fn detect() -> Self {
+        match FORCED.load(Ordering::Relaxed) {
+            0 => Self::widest(),
+            forced => Self::available()
+                .into_iter()
+                .find(|isa| isa.code() == forced)
+                .unwrap_or(Self::SCALAR),
+        }
+    }
+
+    /// Makes [`Isa::detect`] answer with this one in the whole process, `None` again with the
+    /// widest. No number depends on it, so it is for tests of just that, and for comparisons.
+    pub fn force(isa: Option<Self>) {
+        FORCED.store(isa.map_or(0, Self::code), Ordering::Relaxed);
+    }
+
+    /// The one of this [`Isa::name`], if this processor has it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|isa| isa.name() == name)
+    }
+
+    fn code(self) -> u8 {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx512(_) => 1,
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx2(_) => 2,
+            #[cfg(target_arch = "aarch64")]
+            Token::Neon(_) => 3,
+            Token::Scalar(_) => 4,
+        }
+    }
+
+    fn widest() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(avx512) = x86::Avx512::detect() {

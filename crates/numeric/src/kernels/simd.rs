@@ -18,6 +18,29 @@ pub(super) trait Simd: Copy {
     /// `a * b + sum`, rounded once.
     fn fma(self, a: Self::Vector, b: Self::Vector, sum: Self::Vector) -> Self::Vector;
 
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `a - b`.
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `if a > b { yes } else { no }` by lane.
+    fn if_greater(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector;
+
+    /// `if a == b { yes } else { no }` by lane.
+    fn if_equal(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector;
+
     /// `if a > b { a } else { b }` by lane: what is not a number passes only as `b`.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 

@@ -1,4 +1,4 @@
-//! The same seed gives the same bytes, whatever the number of threads.
+//! The same seed gives the same bytes, whatever the number of threads and the instruction set.
 
 use postgres::Client;
 use teller_tests::{Database, Statements};
@@ -55,5 +55,47 @@ fn recommenders() {
                        '{{"algorithm": "{algorithm}", "factors": 4, "seed": {seed}}}')"#
             ));
         });
+    }
+}
+
+/// Calls `on` for each path that the processor has, forced one after another.
+fn on_every_path(client: &mut Client, mut on: impl FnMut(&mut Client, &str)) {
+    let mut paths = 0;
+    for path in ["auto", "avx512", "avx2", "neon", "scalar"] {
+        match client.batch_execute(&format!("SET teller.instruction_set = {path}")) {
+            Ok(()) => on(client, path),
+            Err(error) => {
+                assert!(!["auto", "scalar"].contains(&path), "{error:?}");
+                println!("{path}: skipped, the processor has none");
+                continue;
+            }
+        }
+        paths += 1;
+    }
+    assert!(paths >= 2);
+    client.run("RESET teller.instruction_set");
+}
+
+#[test]
+fn every_path_answers_and_learns_the_same_bits() {
+    let mut client = Database::with_demo().connect();
+    let mut all = Vec::new();
+    on_every_path(&mut client, |client, path| {
+        let answers: String = client.value(
+            "SELECT string_agg(p.label || float4send(probability)::text, ' ' ORDER BY id, p.label)
+             FROM demo.scans, teller.image_probabilities(image) p WHERE id <= 12",
+        );
+        let model = format!("on_{path}");
+        client.run(&format!(
+            r#"SELECT teller.train('{model}', 'image_classification',
+                   'SELECT image, label FROM demo.scans WHERE id <= 60 ORDER BY id',
+                   '{{"architecture": "small", "epochs": 1, "seed": 7}}')"#
+        ));
+        all.push((path.to_owned(), answers, digests(client, &model)));
+    });
+    let (_, answers, numbers) = &all[0];
+    for (path, other_answers, other_numbers) in &all[1..] {
+        assert_eq!(other_answers, answers, "{path} answers otherwise");
+        assert_eq!(other_numbers, numbers, "{path} learned other numbers");
     }
 }

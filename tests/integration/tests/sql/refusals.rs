@@ -253,7 +253,7 @@ fn what_would_fit_in_memory_is_said() {
     let more = train("recommendation", some, &factors(most + 1));
     client.refused(&more, &SqlState::OUT_OF_MEMORY);
 
-    client.run("SET teller.max_training_memory = '24MB'; DROP TABLE refused");
+    client.run("SET teller.max_training_memory = '18MB'; DROP TABLE refused");
     let scans = |rows| {
         format!("SELECT s.image, s.label FROM demo.scans s, generate_series(1, 8) LIMIT {rows}")
     };

@@ -1,0 +1,241 @@
+//! Two-dimensional convolution, kernel `[kernel, kernel, channels, filters]`, where asked with the
+//! pooling by 2 x 2 after it.
+
+mod direct;
+mod winograd;
+
+use std::ops::Range;
+
+use teller_numeric::{Cancelled, Isa, Stream};
+
+use super::{Ends, Layer, Pass, Results, Weights, he_normal, relu_gradient};
+use crate::Shape;
+
+/// What surrounds the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// Nothing: the kernel stays inside, the output is smaller.
+    Valid,
+    /// Zeros, so that the output has the input's size divided by the stride, rounded up; an odd
+    /// one goes below and to the right.
+    Same,
+}
+
+/// Sizes along one direction.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    input: usize,
+    output: usize,
+    /// Zeros before the image.
+    before: usize,
+    /// Zeros before and after it.
+    padding: usize,
+}
+
+impl Side {
+    fn new(input: usize, kernel: usize, stride: usize, padding: Padding) -> Option<Self> {
+        match padding {
+            Padding::Valid => {
+                let output = input.checked_sub(kernel)? / stride + 1;
+                Some(Self { input, output, before: 0, padding: 0 })
+            }
+            Padding::Same => {
+                let output = input.div_ceil(stride);
+                let padding = ((output - 1) * stride + kernel).saturating_sub(input);
+                Some(Self { input, output, before: padding / 2, padding })
+            }
+        }
+    }
+
+    fn padded(self) -> usize {
+        self.input + self.padding
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Conv2d {
+    rows: Side,
+    columns: Side,
+    channels: usize,
+    filters: usize,
+    kernel: usize,
+    stride: usize,
+    relu: bool,
+    /// The output is the maximum over 2 x 2 pixels, which are not stored; those that no whole
+    /// square covers are not computed.
+    pool: bool,
+}
+
+/// Fewest channels and filters for which the transforms cost less than they save.
+const WINOGRAD_CHANNELS: usize = 16;
+
+impl Conv2d {
+    /// `None` if the kernel is larger than the image. `filters`, `kernel`, `stride` must not be 0.
+    pub(crate) fn new(
+        (height, width, channels): (usize, usize, usize),
+        filters: usize,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+        relu: bool,
+    ) -> Option<Self> {
+        let rows = Side::new(height, kernel, stride, padding)?;
+        let columns = Side::new(width, kernel, stride, padding)?;
+        Some(Self { rows, columns, channels, filters, kernel, stride, relu, pool: false })
+    }
+
+    /// The same layer followed by a pooling of size and stride 2.
+    pub(crate) fn pooled(self) -> Self {
+        Self { pool: true, ..self }
+    }
+
+    /// Whether a layer takes the transforms depends on its shape alone: they give other bits.
+    fn is_winograd(&self) -> bool {
+        let wide = self.channels.min(self.filters) >= WINOGRAD_CHANNELS;
+        self.kernel == 3 && self.stride == 1 && wide
+    }
+
+    /// Rows and columns of pixels of the convolution itself that somebody needs.
+    fn computed(&self) -> (usize, usize) {
+        match self.pool {
+            true => (self.rows.output / 2 * 2, self.columns.output / 2 * 2),
+            false => (self.rows.output, self.columns.output),
+        }
+    }
+
+    /// The image within zeros, `width` pixels in a row.
+    fn frame<'a>(&self, image: &[f32], width: usize, frame: &'a mut [f32]) -> &'a [f32] {
+        frame.fill(0.0);
+        let row = self.columns.input * self.channels;
+        let first = (self.rows.before * width + self.columns.before) * self.channels;
+        for (y, from) in image.chunks_exact(row).enumerate() {
+            frame[first + y * width * self.channels..][..row].copy_from_slice(from);
+        }
+        frame
+    }
+}
+
+impl Layer for Conv2d {
+    fn input(&self) -> Shape {
+        Shape::Image { height: self.rows.input, width: self.columns.input, channels: self.channels }
+    }
+
+    fn output(&self) -> Shape {
+        let by = if self.pool { 2 } else { 1 };
+        let (height, width) = self.computed();
+        Shape::Image { height: height / by, width: width / by, channels: self.filters }
+    }
+
+    fn kernel_shape(&self) -> Option<Vec<usize>> {
+        Some(vec![self.kernel, self.kernel, self.channels, self.filters])
+    }
+
+    fn scratch(&self) -> usize {
+        if self.is_winograd() { self.winograd_scratch() } else { self.direct_scratch() }
+    }
+
+    fn training_scratch(&self) -> usize {
+        match self.is_winograd() {
+            true => self.winograd_scratch(),
+            false => self.direct_training_scratch(),
+        }
+    }
+
+    /// Which of the four pixels is the maximum.
+    fn saved(&self) -> usize {
+        if self.pool { self.output().len() } else { 0 }
+    }
+
+    fn prepared(&self) -> usize {
+        if self.is_winograd() { self.transformed_len() } else { 0 }
+    }
+
+    fn reversed(&self) -> usize {
+        match self.is_winograd() {
+            true => self.transformed_len(),
+            false => self.kernel * self.kernel * self.channels * self.filters,
+        }
+    }
+
+    fn prepare(
+        &self,
+        isa: Isa,
+        kernel: &[f32],
+        prepared: &mut [f32],
+        reversed: Option<&mut [f32]>,
+    ) {
+        match self.is_winograd() {
+            true => self.winograd_prepare(isa, kernel, prepared, reversed),
+            false => self.direct_prepare(kernel, reversed),
+        }
+    }
+
+    fn initialize(&self, stream: &mut Stream, kernel: &mut [f32]) {
+        he_normal(stream, self.kernel * self.kernel * self.channels, kernel);
+    }
+
+    fn forward(
+        &self,
+        pass: &Pass<'_>,
+        weights: Weights<'_>,
+        input: &[f32],
+        results: Results<'_>,
+        scratch: &mut [f32],
+    ) -> Result<(), Cancelled> {
+        match self.is_winograd() {
+            true => self.winograd_forward(pass, weights, input, results, scratch),
+            false => self.direct_forward(pass, weights, input, results, scratch),
+        }
+    }
+
+    fn backward(
+        &self,
+        pass: &Pass<'_>,
+        reversed: &[f32],
+        ends: Ends<'_>,
+        d_output: &mut [f32],
+        d_input: Option<&mut [f32]>,
+        scratch: &mut [f32],
+    ) -> Result<(), Cancelled> {
+        if self.relu {
+            relu_gradient(pass.isa, ends.output, d_output);
+        }
+        let Some(d_input) = d_input else { return Ok(()) };
+        match self.is_winograd() {
+            true => self.winograd_backward(pass, reversed, ends, d_output, d_input, scratch),
+            false => self.direct_backward(pass, reversed, ends, d_output, d_input, scratch),
+        }
+    }
+
+    fn gradient_rows(&self) -> usize {
+        match self.is_winograd() {
+            true => self.transformed_len() / self.filters,
+            false => self.kernel * self.kernel * self.channels,
+        }
+    }
+
+    fn task_rows(&self) -> usize {
+        if self.is_winograd() { self.gradient_rows() / 4 } else { super::TASK_ROWS }
+    }
+
+    fn kernel_gradient(
+        &self,
+        pass: &Pass<'_>,
+        rows: Range<usize>,
+        ends: Ends<'_>,
+        d_output: &[f32],
+        gradient: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<(), Cancelled> {
+        match self.is_winograd() {
+            true => self.winograd_gradient(pass, rows, ends, d_output, gradient, scratch),
+            false => self.direct_gradient(pass, rows, ends, d_output, gradient, scratch),
+        }
+    }
+
+    fn finish_gradient(&self, isa: Isa, gradient: &[f32], kernel: &mut [f32]) {
+        if self.is_winograd() {
+            self.winograd_finish(isa, gradient, kernel);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The same bits: of random networks on every path, with any threads and in any batch, and of
+//! known ones for ever.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    reason = "a failed test panics, errors are rare"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use teller_nn::{
+    Architecture, CnnParams, ImageClassifier, ImageDataset, ImageDatasetBuilder, Normalization,
+    fit_on,
+};
+use teller_numeric::{Isa, Stream, Uninterrupted};
+use teller_payload::AlignedBytes;
+
+/// The 64-bit hash of Fowler, Noll and Vo.
+fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn noise(rows: usize, side: usize, classes: u64, seed: u64) -> ImageDataset {
+    let mut stream = Stream::new(seed, "same bits", 0);
+    let mut builder = ImageDatasetBuilder::new(side, side, 1);
+    for row in 0..rows {
+        let raster: Vec<u8> = (0..side * side).map(|_| stream.below(256) as u8).collect();
+        builder.push(&raster, &(row as u64 % classes).to_string()).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+fn train(isa: Isa, threads: usize, architecture: &Value, data: &ImageDataset) -> AlignedBytes {
+    let architecture = Architecture::from_json(architecture).unwrap();
+    let params = CnnParams { epochs: 2, batch_size: 11, ..CnnParams::default() };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let fitted =
+        pool.install(|| fit_on(isa, &architecture, &params, data, None, &Uninterrupted)).unwrap();
+    fitted.payload()
+}
+
+/// Bits of the answers to the images, one by one.
+fn answers(classifier: &ImageClassifier, rasters: &ImageDataset) -> Vec<u32> {
+    let mut workspace = classifier.workspace().unwrap();
+    (0..rasters.len())
+        .flat_map(|row| {
+            let raster = rasters.raster(row);
+            let answer = classifier.probabilities(raster, &mut workspace, &Uninterrupted).unwrap();
+            answer.iter().map(|p| p.to_bits()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn convolution() -> impl Strategy<Value = Value> {
+    let filters = prop_oneof![1..8usize, 16..36usize];
+    (filters, 1..6usize, 1..3usize, any::<(bool, bool)>()).prop_map(
+        |(filters, kernel, stride, (same, relu))| {
+            let kernel = if same { kernel } else { kernel.min(3) };
+            json!({
+                "type": "conv2d",
+                "filters": filters,
+                "kernel": if kernel == 4 { 3 } else { kernel },
+                "stride": stride,
+                "padding": if same { "same" } else { "valid" },
+                "activation": if relu { "relu" } else { "none" },
+            })
+        },
+    )
+}
+
+fn architecture() -> impl Strategy<Value = Value> {
+    (convolution(), convolution(), 0..3usize, 1..70usize).prop_map(
+        |(first, second, pool, units)| {
+            let mut layers = vec![first];
+            if pool > 0 {
+                layers.push(json!({"type": "max_pool2d", "size": pool + 1, "stride": pool}));
+            }
+            layers.push(second);
+            layers.push(json!({"type": "max_pool2d"}));
+            layers.push(json!({"type": "flatten"}));
+            layers.push(json!({"type": "dropout", "rate": 0.1}));
+            layers.push(json!({"type": "dense", "units": units, "activation": "relu"}));
+            layers.push(json!({"type": "dense", "units": "classes"}));
+            layers.push(json!({"type": "softmax"}));
+            json!({"input": {"height": 15, "width": 15}, "layers": layers})
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10))]
+    #[test]
+    fn random_networks_learn_and_answer_alike(architecture in architecture(), seed in 0..99u64) {
+        let checked = Architecture::from_json(&architecture).unwrap();
+        prop_assume!(checked.check(3).is_ok());
+        let data = noise(26, 15, 3, seed);
+        let first = train(Isa::SCALAR, 1, &architecture, &data);
+        let bytes = Arc::new(first);
+        let labels = || data.labels().to_vec();
+        let load = |isa| {
+            let unit = Normalization::unit(1);
+            ImageClassifier::load_on(isa, &checked, &unit, labels(), bytes.clone()).unwrap()
+        };
+        let given = answers(&load(Isa::SCALAR), &data);
+        for isa in Isa::available() {
+            for threads in [1, 2, 4] {
+                let other = train(isa, threads, &architecture, &data);
+                prop_assert!(**bytes == *other, "{} with {threads} threads", isa.name());
+            }
+            prop_assert_eq!(&answers(&load(isa), &data), &given, "{}", isa.name());
+        }
+    }
+}
+
+/// The digits that come with the extension, asked about fixed images.
+#[test]
+fn the_shipped_network_answers_the_same_for_ever() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits");
+    let manifest = std::fs::read(folder.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let architecture = Architecture::from_json(&manifest["model"]["architecture"]).unwrap();
+    let labels: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
+    let bytes = std::fs::read(folder.join("weights.bin")).unwrap();
+    let images = noise(40, 28, 2, 1);
+    for isa in Isa::available() {
+        let (unit, bytes) = (Normalization::unit(1), Arc::new(AlignedBytes::from(&*bytes)));
+        let classifier =
+            ImageClassifier::load_on(isa, &architecture, &unit, labels.clone(), bytes).unwrap();
+        let bits = answers(&classifier, &images);
+        let digest = fnv(bits.into_iter().flat_map(u32::to_le_bytes));
+        assert_eq!(format!("{digest:016x}"), SHIPPED, "{}", isa.name());
+    }
+}
+
+/// Two layers by the transforms, one in place, pooling of both kinds.
+#[test]
+fn a_known_training_gives_the_same_weights_for_ever() {
+    let architecture = json!({"input": {"height": 15, "width": 15}, "layers": [
+        {"type": "conv2d", "filters": 16, "kernel": 3, "activation": "relu"},
+        {"type": "max_pool2d", "size": 3, "stride": 2},
+        {"type": "conv2d", "filters": 20, "kernel": 3, "padding": "same", "activation": "relu"},
+        {"type": "conv2d", "filters": 17, "kernel": 3},
+        {"type": "max_pool2d"},
+        {"type": "flatten"},
+        {"type": "dropout", "rate": 0.2},
+        {"type": "dense", "units": 24, "activation": "relu"},
+        {"type": "dense", "units": "classes"},
+        {"type": "softmax"}
+    ]});
+    let data = noise(40, 15, 3, 2);
+    for isa in Isa::available() {
+        let weights = train(isa, 2, &architecture, &data);
+        assert_eq!(format!("{:016x}", fnv(weights.iter().copied())), TRAINED, "{}", isa.name());
+    }
+}
+
+const SHIPPED: &str = "618ffbb0a501ad47";
+const TRAINED: &str = "b56e9d3e7e6fd37c";
