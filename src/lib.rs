@@ -17,6 +17,7 @@ pgrx::pg_module_magic!(name, version);
 extension_sql_file!("../sql/bootstrap.sql", name = "bootstrap", bootstrap);
 extension_sql_file!("../sql/training.sql", name = "training", requires = ["bootstrap"]);
 extension_sql_file!("../sql/images.sql", name = "images", requires = ["bootstrap"]);
+extension_sql_file!("../sql/architecture.sql", name = "architecture", requires = ["bootstrap"]);
 extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["bootstrap"]);
 extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstrap"]);
 extension_sql_file!("../sql/versions.sql", name = "versions", requires = ["bootstrap"]);
@@ -30,6 +31,7 @@ extension_sql_file!(
         "bootstrap",
         "training",
         "images",
+        "architecture",
         "recommend",
         "numbers",
         "versions",

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use crate::layer::{Conv2d, Dense, Dropout, Layer, MaxPool2d, Relu, Weights, flatten};
-use crate::{Architecture, ArchitectureError, LayerSpec, Shape};
+use crate::layer::{
+    AvgPool2d, Conv2d, Curve, Dense, Dropout, Elementwise, Layer, MaxPool2d, Relu, Weights, flatten,
+};
+use crate::{Activation, Architecture, ArchitectureError, LayerSpec, Shape};
 
 /// Most numbers in the kernels of a network, and in the values of one image: 1 GiB each.
 const LIMIT: u64 = 1 << 28;
@@ -82,6 +84,15 @@ impl Network {
                     placing.bound(specs[index], "values", values)?;
                     shape = layer.output();
                     network.place(&placing, specs[index], layer)?;
+                    // An activation that the layer does not compute itself is a layer of its own.
+                    if let Some(activation) = specs[index].activation_after() {
+                        let placing = Placing { shape, ..placing };
+                        values += shape.len() as u64;
+                        placing.bound(specs[index], "values", values)?;
+                        if let (Some(layer), _) = placing.layer(activation, None, None)? {
+                            network.place(&placing, activation, layer)?;
+                        }
+                    }
                 }
                 None if specs[index] == LayerSpec::Flatten => shape = flatten(shape),
                 None if specs[index] == LayerSpec::Softmax && index + 1 < specs.len() => {
@@ -143,16 +154,16 @@ impl Network {
 }
 
 /// A layer about to be made.
-struct Placing {
-    index: usize,
-    shape: Shape,
-    classes: usize,
-    purpose: Purpose,
+pub(crate) struct Placing {
+    pub(crate) index: usize,
+    pub(crate) shape: Shape,
+    pub(crate) classes: usize,
+    pub(crate) purpose: Purpose,
 }
 
 impl Placing {
     /// The layer of a spec, `None` if it computes nothing, and how many specs went into it.
-    fn layer(
+    pub(crate) fn layer(
         &self,
         spec: LayerSpec,
         mut after: Option<LayerSpec>,
@@ -160,21 +171,22 @@ impl Placing {
     ) -> Result<(Option<Box<dyn Layer>>, usize), ArchitectureError> {
         let mut taken = 1;
         // A rectifier of its own right after is the same as one in the layer.
-        let mut rectify = |relu: bool| {
-            if after == Some(LayerSpec::Relu) && !relu {
+        let mut rectify = |activation: Activation| {
+            if after == Some(LayerSpec::Relu) && activation == Activation::None {
                 (after, later, taken) = (later, None, 2);
                 return true;
             }
-            relu
+            activation == Activation::Relu
         };
         let layer: Box<dyn Layer> = match spec {
-            LayerSpec::Conv2d { filters, kernel, stride, padding, relu } => {
+            LayerSpec::Conv2d { filters, kernel, stride, padding, activation } => {
                 let image = self.image(spec)?;
-                let relu = rectify(relu);
+                let relu = rectify(activation);
                 let conv = Conv2d::new(image, filters, kernel, stride, padding, relu).ok_or_else(
                     || self.misfit(spec, format!("an image of at least {kernel} x {kernel}")),
                 )?;
-                let pools = after == Some(LayerSpec::MaxPool2d { size: 2, stride: 2 });
+                let pools = spec.activation_after().is_none()
+                    && after == Some(LayerSpec::MaxPool2d { size: 2, stride: 2 });
                 let room = matches!(conv.output(), Shape::Image { height: 2.., width: 2.., .. });
                 if pools && room {
                     taken += 1;
@@ -189,12 +201,23 @@ impl Placing {
                     self.misfit(spec, format!("an image of at least {size} x {size}"))
                 })?)
             }
-            LayerSpec::Dense { units, relu } => {
+            LayerSpec::AvgPool2d { size, stride } => {
+                let pool = AvgPool2d::new(self.image(spec)?, size, stride);
+                Box::new(pool.ok_or_else(|| {
+                    self.misfit(spec, format!("an image of at least {size} x {size}"))
+                })?)
+            }
+            LayerSpec::GlobalAvgPool2d => Box::new(AvgPool2d::global(self.image(spec)?)),
+            LayerSpec::Dense { units, activation } => {
                 let inputs = self.vector(spec)?;
-                let relu = rectify(relu);
+                let relu = rectify(activation);
                 Box::new(Dense { inputs, units: units.unwrap_or(self.classes), relu })
             }
             LayerSpec::Relu => Box::new(Relu { shape: self.shape }),
+            LayerSpec::LeakyRelu { slope } => self.elementwise(Curve::LeakyRelu(slope as f32)),
+            LayerSpec::Gelu => self.elementwise(Curve::Gelu),
+            LayerSpec::Sigmoid => self.elementwise(Curve::Sigmoid),
+            LayerSpec::Tanh => self.elementwise(Curve::Tanh),
             LayerSpec::Dropout { rate } if self.purpose == Purpose::Training => {
                 Box::new(Dropout { shape: self.shape, rate: rate as f32, index: self.index as u64 })
             }
@@ -208,6 +231,10 @@ impl Placing {
             LayerSpec::Flatten | LayerSpec::Dropout { .. } => return Ok((None, 1)),
         };
         Ok((Some(layer), taken))
+    }
+
+    fn elementwise(&self, curve: Curve) -> Box<dyn Layer> {
+        Box::new(Elementwise { shape: self.shape, curve })
     }
 
     fn image(&self, spec: LayerSpec) -> Result<(usize, usize, usize), ArchitectureError> {

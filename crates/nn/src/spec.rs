@@ -8,13 +8,27 @@ use crate::layer::Padding;
 use crate::network::{Network, Purpose};
 
 /// The architectures that come with the extension, by name.
-const NAMED: [(&str, &str); 2] = [
+const NAMED: [(&str, &str); 3] = [
     ("reference", include_str!("../../../models/reference.json")),
+    ("lenet5", include_str!("../../../models/lenet5.json")),
     ("small", include_str!("../../../models/small.json")),
 ];
 
-const LAYER_TYPES: [&str; 7] =
-    ["conv2d", "max_pool2d", "dense", "relu", "flatten", "dropout", "softmax"];
+const LAYER_TYPES: [&str; 13] = [
+    "conv2d",
+    "max_pool2d",
+    "avg_pool2d",
+    "global_avg_pool2d",
+    "dense",
+    "relu",
+    "leaky_relu",
+    "gelu",
+    "sigmoid",
+    "tanh",
+    "flatten",
+    "dropout",
+    "softmax",
+];
 
 const MAX_LAYERS: usize = 256;
 
@@ -63,8 +77,8 @@ pub enum LayerSpec {
         stride: usize,
         /// What surrounds the image.
         padding: Padding,
-        /// Whether negative outputs become 0.
-        relu: bool,
+        /// What its outputs go through.
+        activation: Activation,
     },
     /// `max_pool2d`: `size` (2), `stride` (the size).
     MaxPool2d {
@@ -73,15 +87,35 @@ pub enum LayerSpec {
         /// Pixels from one square to the next, 1 to 63.
         stride: usize,
     },
+    /// `avg_pool2d`: `size` (2), `stride` (the size).
+    AvgPool2d {
+        /// Rows and columns of the square, 1 to 63.
+        size: usize,
+        /// Pixels from one square to the next, 1 to 63.
+        stride: usize,
+    },
+    /// `global_avg_pool2d`: the mean of each channel, as a vector.
+    GlobalAvgPool2d,
     /// `dense`: `units`, a number or `"classes"`.
     Dense {
         /// Values of the output, 1 to 65,536; `None` for one a class.
         units: Option<usize>,
-        /// Whether negative outputs become 0.
-        relu: bool,
+        /// What its outputs go through.
+        activation: Activation,
     },
     /// `relu`.
     Relu,
+    /// `leaky_relu`: `slope` (0.01).
+    LeakyRelu {
+        /// What negative values are multiplied by, 0 to 1.
+        slope: f64,
+    },
+    /// `gelu`.
+    Gelu,
+    /// `sigmoid`.
+    Sigmoid,
+    /// `tanh`.
+    Tanh,
     /// `flatten`.
     Flatten,
     /// `dropout`: `rate`.
@@ -91,6 +125,23 @@ pub enum LayerSpec {
     },
     /// `softmax`, the last layer.
     Softmax,
+}
+
+/// What the outputs of a convolution or dense layer go through: `activation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `none`.
+    None,
+    /// `relu`: negative outputs become 0.
+    Relu,
+    /// `leaky_relu`: negative outputs become a hundredth of themselves.
+    LeakyRelu,
+    /// `gelu`.
+    Gelu,
+    /// `sigmoid`.
+    Sigmoid,
+    /// `tanh`.
+    Tanh,
 }
 
 /// Why an architecture is no network.
@@ -178,6 +229,14 @@ impl Architecture {
         Ok(Self { name, input, layers })
     }
 
+    /// An architecture as an option: the name of one that comes with the extension, or an object.
+    pub fn read(value: &Value) -> Result<Self, ArchitectureError> {
+        match value {
+            Value::String(name) => Self::named(name),
+            object => Self::from_json(object),
+        }
+    }
+
     /// The architecture that comes with the extension under `name`.
     pub fn named(name: &str) -> Result<Self, ArchitectureError> {
         let Some((_, text)) = NAMED.iter().find(|(known, _)| *known == name) else {
@@ -252,13 +311,19 @@ impl LayerSpec {
                 stride: options.integer("stride", 1, 1..=63)? as usize,
                 padding: options
                     .choice("padding", &[("valid", Padding::Valid), ("same", Padding::Same)])?,
-                relu: options.choice("activation", &ACTIVATIONS)?,
+                activation: options.choice("activation", &ACTIVATIONS)?,
             },
             "max_pool2d" => {
                 let size = options.integer("size", 2, 1..=63)?;
                 let stride = options.integer("stride", size, 1..=63)?;
                 Self::MaxPool2d { size: size as usize, stride: stride as usize }
             }
+            "avg_pool2d" => {
+                let size = options.integer("size", 2, 1..=63)?;
+                let stride = options.integer("stride", size, 1..=63)?;
+                Self::AvgPool2d { size: size as usize, stride: stride as usize }
+            }
+            "global_avg_pool2d" => Self::GlobalAvgPool2d,
             "dense" => Self::Dense {
                 units: match options.value("units") {
                     Some(Value::String(classes)) if classes == "classes" => None,
@@ -268,9 +333,15 @@ impl LayerSpec {
                     }
                     _ => Some(required(&mut options, &subject, "units", 65_536)?),
                 },
-                relu: options.choice("activation", &ACTIVATIONS)?,
+                activation: options.choice("activation", &ACTIVATIONS)?,
             },
             "relu" => Self::Relu,
+            "leaky_relu" => {
+                Self::LeakyRelu { slope: options.number("slope", LEAKY_SLOPE, 0.0..=1.0)? }
+            }
+            "gelu" => Self::Gelu,
+            "sigmoid" => Self::Sigmoid,
+            "tanh" => Self::Tanh,
             "flatten" => Self::Flatten,
             "dropout" => Self::Dropout { rate: options.number("rate", 0.5, 0.0..=0.95)? },
             _ => Self::Softmax,
@@ -279,13 +350,33 @@ impl LayerSpec {
         Ok(layer)
     }
 
+    /// The layer that its activation is, unless the layer computes that itself.
+    pub(crate) fn activation_after(self) -> Option<Self> {
+        let (Self::Conv2d { activation, .. } | Self::Dense { activation, .. }) = self else {
+            return None;
+        };
+        match activation {
+            Activation::None | Activation::Relu => None,
+            Activation::LeakyRelu => Some(Self::LeakyRelu { slope: LEAKY_SLOPE }),
+            Activation::Gelu => Some(Self::Gelu),
+            Activation::Sigmoid => Some(Self::Sigmoid),
+            Activation::Tanh => Some(Self::Tanh),
+        }
+    }
+
     /// Its type, as written.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Conv2d { .. } => "conv2d",
             Self::MaxPool2d { .. } => "max_pool2d",
+            Self::AvgPool2d { .. } => "avg_pool2d",
+            Self::GlobalAvgPool2d => "global_avg_pool2d",
             Self::Dense { .. } => "dense",
             Self::Relu => "relu",
+            Self::LeakyRelu { .. } => "leaky_relu",
+            Self::Gelu => "gelu",
+            Self::Sigmoid => "sigmoid",
+            Self::Tanh => "tanh",
             Self::Flatten => "flatten",
             Self::Dropout { .. } => "dropout",
             Self::Softmax => "softmax",
@@ -293,31 +384,51 @@ impl LayerSpec {
     }
 
     fn to_json(self) -> Value {
-        let activation = |relu: bool| if relu { "relu" } else { "none" };
+        let activation = |activation| {
+            let known = ACTIVATIONS.into_iter().find(|(_, known)| *known == activation);
+            known.map(|(name, _)| name)
+        };
         match self {
-            Self::Conv2d { filters, kernel, stride, padding, relu } => json!({
+            Self::Conv2d { filters, kernel, stride, padding, activation: last } => json!({
                 "type": self.kind(),
                 "filters": filters,
                 "kernel": kernel,
                 "stride": stride,
                 "padding": match padding { Padding::Valid => "valid", Padding::Same => "same" },
-                "activation": activation(relu),
+                "activation": activation(last),
             }),
-            Self::MaxPool2d { size, stride } => {
+            Self::MaxPool2d { size, stride } | Self::AvgPool2d { size, stride } => {
                 json!({"type": self.kind(), "size": size, "stride": stride})
             }
-            Self::Dense { units, relu } => json!({
+            Self::Dense { units, activation: last } => json!({
                 "type": self.kind(),
                 "units": units.map_or(json!("classes"), |units| json!(units)),
-                "activation": activation(relu),
+                "activation": activation(last),
             }),
             Self::Dropout { rate } => json!({"type": self.kind(), "rate": rate}),
-            Self::Relu | Self::Flatten | Self::Softmax => json!({"type": self.kind()}),
+            Self::LeakyRelu { slope } => json!({"type": self.kind(), "slope": slope}),
+            Self::GlobalAvgPool2d
+            | Self::Relu
+            | Self::Gelu
+            | Self::Sigmoid
+            | Self::Tanh
+            | Self::Flatten
+            | Self::Softmax => json!({"type": self.kind()}),
         }
     }
 }
 
-const ACTIVATIONS: [(&str, bool); 2] = [("none", false), ("relu", true)];
+const ACTIVATIONS: [(&str, Activation); 6] = [
+    ("none", Activation::None),
+    ("relu", Activation::Relu),
+    ("leaky_relu", Activation::LeakyRelu),
+    ("gelu", Activation::Gelu),
+    ("sigmoid", Activation::Sigmoid),
+    ("tanh", Activation::Tanh),
+];
+
+/// Of leaky rectifiers that say nothing else.
+const LEAKY_SLOPE: f64 = 0.01;
 
 fn required(
     options: &mut Options<'_>,

@@ -1,6 +1,7 @@
 //! What every engine stands on: cancellation and progress, checked options, seeded random
 //! streams, and the matrix kernels whose sums have one fixed order.
 
+pub mod activations;
 pub mod control;
 pub mod kernels;
 pub mod math;

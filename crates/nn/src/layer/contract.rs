@@ -19,6 +19,11 @@ fn layers() -> Vec<Box<dyn Layer>> {
         let conv = Conv2d::new(image, filters, kernel, stride, padding, relu).unwrap();
         Box::new(conv.pooled())
     };
+    let mean = |image, size, stride| -> Box<dyn Layer> {
+        Box::new(AvgPool2d::new(image, size, stride).unwrap())
+    };
+    let curve =
+        |curve| -> Box<dyn Layer> { Box::new(Elementwise { shape: Shape::Vector(45), curve }) };
     vec![
         conv((6, 7, 1), 5, 3, 1, Valid, false),
         // By Winograd's transforms: whole tiles, parts of them, several blocks, zeros around.
@@ -44,6 +49,14 @@ fn layers() -> Vec<Box<dyn Layer>> {
         Box::new(Dense { inputs: 37, units: 10, relu: false }),
         Box::new(Dense { inputs: 20, units: 67, relu: true }),
         Box::new(Relu { shape: Shape::Vector(50) }),
+        mean((6, 7, 5), 2, 2),
+        mean((7, 7, 19), 3, 2),
+        mean((8, 8, 1), 2, 3),
+        Box::new(AvgPool2d::global((5, 4, 7))),
+        curve(Curve::LeakyRelu(0.1)),
+        curve(Curve::Gelu),
+        curve(Curve::Sigmoid),
+        curve(Curve::Tanh),
         Box::new(Dropout { shape: Shape::Vector(40), rate: 0.3, index: 2 }),
     ]
 }

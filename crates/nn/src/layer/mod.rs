@@ -1,8 +1,10 @@
 //! The layers: one file each, all held to the contract of [`Layer`] by the same tests.
 
+mod avg_pool2d;
 mod conv2d;
 mod dense;
 mod dropout;
+mod elementwise;
 mod flatten;
 mod max_pool2d;
 mod relu;
@@ -11,10 +13,12 @@ mod transpose;
 
 use std::ops::Range;
 
+pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use conv2d::Conv2d;
 pub use conv2d::Padding;
 pub(crate) use dense::Dense;
 pub(crate) use dropout::Dropout;
+pub(crate) use elementwise::{Curve, Elementwise};
 pub(crate) use flatten::flatten;
 pub(crate) use max_pool2d::MaxPool2d;
 pub(crate) use relu::Relu;

@@ -1,6 +1,7 @@
 //! The extension's SQL, one subject a module, in one private server.
 #![allow(clippy::unwrap_used, reason = "a failed test says so by panicking")]
 
+mod architecture;
 mod audit;
 mod cache;
 mod cancel;
