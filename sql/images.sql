@@ -18,3 +18,9 @@ CREATE FUNCTION teller.image_probabilities(image bytea, model regclass DEFAULT N
     AS 'MODULE_PATHNAME', 'image_probabilities_wrapper';
 COMMENT ON FUNCTION teller.image_probabilities(bytea, regclass) IS
     'All labels of a model with their probabilities for an image, the most probable first';
+
+CREATE FUNCTION teller.image_embedding(image bytea, model regclass DEFAULT NULL) RETURNS real[]
+    LANGUAGE c STABLE PARALLEL SAFE COST 5000
+    AS 'MODULE_PATHNAME', 'image_embedding_wrapper';
+COMMENT ON FUNCTION teller.image_embedding(bytea, regclass) IS
+    'What a network knows of an image before it decides: near for images that look alike to it';

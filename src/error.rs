@@ -377,6 +377,7 @@ impl From<teller_nn::Error> for Error {
             Source::Payload(_)
             | Source::Raster { .. }
             | Source::Labels { .. }
+            | Source::Temperature(_)
             | Source::Normalization(_) => Self::Internal(error.to_string()),
         }
     }

@@ -19,6 +19,7 @@ extension_sql_file!("../sql/training.sql", name = "training", requires = ["boots
 extension_sql_file!("../sql/images.sql", name = "images", requires = ["bootstrap"]);
 extension_sql_file!("../sql/architecture.sql", name = "architecture", requires = ["bootstrap"]);
 extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["bootstrap"]);
+extension_sql_file!("../sql/metrics.sql", name = "metrics", requires = ["bootstrap"]);
 extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstrap"]);
 extension_sql_file!("../sql/versions.sql", name = "versions", requires = ["bootstrap"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["bootstrap"]);
@@ -33,6 +34,7 @@ extension_sql_file!(
         "images",
         "architecture",
         "recommend",
+        "metrics",
         "numbers",
         "versions",
         "views",

@@ -1,4 +1,4 @@
-//! `classify_image`, `try_classify_image`, `image_probabilities`.
+//! `classify_image`, `try_classify_image`, `image_probabilities`, `image_embedding`.
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -33,6 +33,16 @@ fn image_probabilities(
 ) -> Result<TableIterator<'static, (name!(label, String), name!(probability, f32))>, ErrorReport> {
     let rows = image.map(|image| probabilities(image, model)).transpose()?;
     Ok(TableIterator::new(rows.unwrap_or_default()))
+}
+
+#[pg_extern(sql = false)]
+fn image_embedding(
+    image: Option<&[u8]>,
+    model: Option<pg_sys::Oid>,
+) -> Result<Option<Vec<f32>>, ErrorReport> {
+    let Some(image) = image else { return Ok(None) };
+    let model = cache::served(model, DefaultModel::Image)?;
+    Ok(Some(model.images()?.embedding(image)?))
 }
 
 fn classify(image: &[u8], model: Option<pg_sys::Oid>) -> Result<String, Error> {

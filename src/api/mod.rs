@@ -4,6 +4,7 @@
 
 mod architecture;
 mod images;
+mod metrics;
 mod numbers;
 mod recommend;
 mod registry;

@@ -134,6 +134,9 @@ pub struct ImageModelInfo {
     pub normalization: Normalization,
     /// The labels in the order of the network's outputs.
     pub labels: Vec<String>,
+    /// What its logits are divided by; versions from before 0.3.0 have none.
+    #[serde(default)]
+    pub temperature: Option<f32>,
 }
 
 /// An image classifier with its preprocessing and its scratch memory.
@@ -157,6 +160,7 @@ impl ImageModel {
             .map_err(|error| format!("its architecture is wrong: {error}"))?;
         let classifier =
             ImageClassifier::load(&architecture, &info.normalization, info.labels, weights)
+                .and_then(|network| network.with_temperature(info.temperature.unwrap_or(1.0)))
                 .map_err(|error| error.to_string())?;
         if info.preprocessing.raster_len() != classifier.raster_len() {
             return Err("its preprocessing does not fit its architecture".to_owned());
@@ -186,6 +190,23 @@ impl ImageModel {
         image: &[u8],
         read: impl FnOnce(&[f32]) -> T,
     ) -> Result<T, Error> {
+        self.ask(image, |raster, workspace| {
+            Ok(read(self.classifier.probabilities(raster, workspace, &StatementControl)?))
+        })
+    }
+
+    /// What the network knows of the image before it decides.
+    pub fn embedding(&self, image: &[u8]) -> Result<Vec<f32>, Error> {
+        self.ask(image, |raster, workspace| {
+            Ok(self.classifier.embedding(raster, workspace, &StatementControl)?.to_vec())
+        })
+    }
+
+    fn ask<T>(
+        &self,
+        image: &[u8],
+        ask: impl FnOnce(&[u8], &mut Workspace) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let scratch = &mut *self.scratch.borrow_mut();
         let Scratch { raster, workspace } = match scratch {
             Some(scratch) => scratch,
@@ -196,6 +217,6 @@ impl ImageModel {
         };
         let limits = Limits { max_pixels: settings::max_image_pixels() };
         self.preprocessing.raster(image, &limits, &StatementControl, raster)?;
-        Ok(read(self.classifier.probabilities(raster, workspace, &StatementControl)?))
+        ask(raster, workspace)
     }
 }

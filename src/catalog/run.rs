@@ -86,16 +86,14 @@ impl Run {
     pub fn finish(
         self,
         table: &ModelTable,
-        trained: &TrainedVersion,
+        trained: TrainedVersion,
         manifest: &Manifest,
         promote: bool,
     ) -> Result<&'static str, Error> {
         let promote = promote && table.permits(Privilege::Promote);
         let writer = Writer::open(table)?;
         self.forget_checkpoint(&writer)?;
-        for (part, payload) in &trained.parts {
-            writer.insert_part(self.version, part, payload)?;
-        }
+        trained.insert(&writer, self.version)?;
         self.update(&writer, status::CANDIDATE, json(manifest)?)?;
         store::conclude(&writer, self.version, manifest, promote)
     }

@@ -22,6 +22,9 @@ use crate::error::Error;
 /// The part under which a training's steps are stored.
 pub const LOG: &CStr = c"log";
 
+/// The part under which a classifier's answers to the images kept apart are counted.
+pub const CONFUSION: &CStr = c"confusion";
+
 /// Finds the model `name`, or creates its table, and checks that the caller may train it.
 pub fn find_or_create(name: &str) -> Result<ModelTable, Error> {
     let table_name = TableName::parse(name)?;
@@ -43,6 +46,8 @@ fn create(name: &TableName) -> Result<pg_sys::Oid, Error> {
 pub struct TrainedVersion {
     /// Payloads by part.
     pub parts: Vec<(&'static str, Arc<AlignedBytes>)>,
+    /// What else is told of it, by part, a row of JSON each; the digest is not over them.
+    pub records: Vec<(&'static CStr, Vec<Value>)>,
 }
 
 impl TrainedVersion {
@@ -52,6 +57,20 @@ impl TrainedVersion {
             ((*name).to_owned(), payload.clone() as SharedBytes)
         };
         self.parts.iter().map(share).collect()
+    }
+
+    /// Adds all rows save the manifest.
+    pub fn insert(self, writer: &Writer, version: i32) -> Result<(), Error> {
+        for (part, payload) in &self.parts {
+            writer.insert_part(version, part, payload)?;
+        }
+        for (part, records) in self.records {
+            let part = part.to_string_lossy();
+            for (chunk, record) in (1..).zip(records) {
+                writer.insert(version, &part, chunk, None, Some(record), None)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lengths and digests of the parts, and the digest over all.
@@ -77,20 +96,14 @@ impl TrainedVersion {
 /// With `promote` it goes into production if the caller may promote; else it is a candidate.
 pub fn store(
     table: &ModelTable,
-    version: &TrainedVersion,
-    log: Vec<Value>,
+    version: TrainedVersion,
     manifest: &Manifest,
     promote: bool,
 ) -> Result<(i32, &'static str), Error> {
     let promote = promote && table.permits(Privilege::Promote);
     let writer = Writer::open(table)?;
     let number = writer.next_version()?;
-    for (part, payload) in &version.parts {
-        writer.insert_part(number, part, payload)?;
-    }
-    for (chunk, step) in (1..).zip(log) {
-        writer.insert(number, &LOG.to_string_lossy(), chunk, None, Some(step), None)?;
-    }
+    version.insert(&writer, number)?;
     // The manifest comes last: from then on the guard lets nobody add to the version.
     let info =
         serde_json::to_value(manifest).map_err(|error| Error::Internal(error.to_string()))?;

@@ -1,10 +1,11 @@
 //! Training of image classifiers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use teller_nn::vision::{Limits, Preprocessing};
-use teller_nn::{Architecture, CnnParams, ImageDataset, ImageDatasetBuilder};
+use teller_nn::{Architecture, CnnParams, FittedCnn, ImageDataset, ImageDatasetBuilder};
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 
@@ -13,7 +14,7 @@ use crate::bridge::rhythm::Rhythm;
 use crate::bridge::workers::{self, Event};
 use crate::cache::{ImageModelInfo, WEIGHTS};
 use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
-use crate::catalog::store::TrainedVersion;
+use crate::catalog::store::{CONFUSION, TrainedVersion};
 use crate::error::Error;
 use crate::settings;
 use crate::training::{Fit, Trained, metrics, most};
@@ -105,15 +106,30 @@ impl Fit for Prepared<'_> {
             preprocessing: *preprocessing,
             normalization: fitted.normalization.clone(),
             labels: fitted.labels.clone(),
+            temperature: Some(fitted.temperature),
         };
         Ok(Trained {
             algorithm: "cnn",
             model: serde_json::to_value(info)
                 .map_err(|error| Error::Internal(error.to_string()))?,
             metrics: metrics(figures.iter().map(|(name, value)| (&**name, *value))),
-            version: TrainedVersion { parts: vec![(WEIGHTS, Arc::new(fitted.payload()))] },
+            version: TrainedVersion {
+                parts: vec![(WEIGHTS, Arc::new(fitted.payload()))],
+                records: vec![(CONFUSION, confusion(&fitted))],
+            },
         })
     }
+}
+
+/// A row a label: how often which label was answered.
+fn confusion(fitted: &FittedCnn) -> Vec<Value> {
+    let mut rows: BTreeMap<u32, Map<String, Value>> = BTreeMap::new();
+    for (&(actual, predicted), &count) in fitted.confusion().iter().flat_map(|counts| &counts.0) {
+        let label = fitted.labels[predicted as usize].clone();
+        rows.entry(actual).or_default().insert(label, count.into());
+    }
+    let row = |(actual, predicted): (u32, _)| json!({"actual": fitted.labels[actual as usize], "predicted": Value::Object(predicted)});
+    rows.into_iter().map(row).collect()
 }
 
 /// Decodes the images of a query into one data set of at most `limit` bytes.

@@ -86,7 +86,10 @@ impl Fit for Prepared<'_> {
             algorithm: self.algorithm.name(),
             model: serde_json::json!({}),
             metrics: metrics(fitted.metrics.iter().copied()),
-            version: TrainedVersion { parts: fitted.parts().into_iter().map(share).collect() },
+            version: TrainedVersion {
+                parts: fitted.parts().into_iter().map(share).collect(),
+                records: Vec::new(),
+            },
         })
     }
 }

@@ -82,7 +82,7 @@ pub fn retrain(
         Reader::Stored { role: table.owner(), search_path: &search_path, settings: &settings };
     let promote = plan.promotion.decide(&table, &version, &mut manifest, reader)?;
     let number = run.version;
-    let status = run.finish(&table, &version, &manifest, promote)?;
+    let status = run.finish(&table, version, &manifest, promote)?;
     messages::info(&format!("version {number} of model {} is {status}", table.name()));
     Ok(())
 }

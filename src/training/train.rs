@@ -58,9 +58,10 @@ pub fn train(request: Request) -> Result<Outcome, Error> {
         Ok(())
     })?;
     meter.note(&mut lineage);
-    let (mut manifest, version) = manifest(definition, lineage, trained);
+    let (mut manifest, mut version) = manifest(definition, lineage, trained);
+    version.records.push((store::LOG, log));
     let promote = plan.promotion.decide(&table, &version, &mut manifest, Reader::Caller)?;
-    let (number, status) = store::store(&table, &version, log, &manifest, promote)?;
+    let (number, status) = store::store(&table, version, &manifest, promote)?;
     Ok(Outcome {
         model: table.oid(),
         version: number,

@@ -3,15 +3,17 @@
 //! Runs in the caller's thread alone and allocates nothing for an image. The weights are read
 //! where they lie, which may be a file mapped by many processes.
 
+use rayon::prelude::*;
 use teller_numeric::{Control, Isa};
 use teller_payload::{Payload, SharedBytes};
 
+use crate::calibration::TEMPERATURES;
 use crate::codec::{self, StoredWeights};
 use crate::floats::Floats;
 use crate::layer::{Pass, Results, Weights, softmax};
 use crate::network::{Network, Purpose};
 use crate::normalization::PixelTable;
-use crate::{Architecture, Error, Normalization};
+use crate::{Architecture, Error, ImageDataset, Normalization};
 
 /// A network that classifies images.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct ImageClassifier {
     stored: Vec<Option<StoredWeights>>,
     /// Kernels as the layers read them, where that is not as they are stored.
     prepared: Floats,
+    /// What the logits are multiplied with before they become probabilities.
+    sharpness: f32,
     bytes: usize,
     /// A chosen one; else whatever is detected.
     isa: Option<Isa>,
@@ -91,7 +95,16 @@ impl ImageClassifier {
                 placed.layer.prepare(isa.unwrap_or_else(Isa::detect), kernel, prepared, None);
             }
         }
-        Ok(Self { network, pixels, labels, payload, stored, prepared, bytes, isa })
+        Ok(Self { network, pixels, labels, payload, stored, prepared, sharpness: 1.0, bytes, isa })
+    }
+
+    /// The same network with its logits divided by `temperature`, 0.05 to 20, as
+    /// [`FittedCnn::temperature`](crate::FittedCnn) found it.
+    pub fn with_temperature(self, temperature: f32) -> Result<Self, Error> {
+        if !TEMPERATURES.contains(&temperature) {
+            return Err(Error::Temperature(temperature));
+        }
+        Ok(Self { sharpness: 1.0 / temperature, ..self })
     }
 
     /// The classes, ascending: index i of the probabilities is label i.
@@ -133,6 +146,60 @@ impl ImageClassifier {
         workspace: &'w mut Workspace,
         control: &dyn Control,
     ) -> Result<&'w [f32], Error> {
+        let probabilities =
+            self.values_after(self.network.layers.len(), raster, workspace, control)?;
+        probabilities.iter_mut().for_each(|logit| *logit *= self.sharpness);
+        softmax(probabilities, self.network.classes);
+        Ok(probabilities)
+    }
+
+    /// What the softmax makes probabilities of, before the temperature, for the images of `rows`:
+    /// rows x classes. On the threads of the ambient rayon pool.
+    pub(crate) fn all_logits(
+        &self,
+        data: &ImageDataset,
+        rows: &[u32],
+        control: &dyn Control,
+    ) -> Result<Vec<f32>, Error> {
+        const ROWS: usize = 64;
+        let classes = self.network.classes;
+        let mut logits = vec![0.0; rows.len() * classes];
+        logits.par_chunks_mut(ROWS * classes).zip(rows.par_chunks(ROWS)).try_for_each_init(
+            || self.workspace(),
+            |workspace, (logits, rows)| {
+                let workspace = workspace.as_mut().map_err(|error| error.clone())?;
+                for (logits, &row) in logits.chunks_exact_mut(classes).zip(rows) {
+                    control.check()?;
+                    let raster = data.raster(row as usize);
+                    let layers = self.network.layers.len();
+                    logits.copy_from_slice(self.values_after(layers, raster, workspace, control)?);
+                }
+                Ok::<_, Error>(())
+            },
+        )?;
+        Ok(logits)
+    }
+
+    /// What the network knows of an image before its last layer decides: near for images that look
+    /// alike to it. The input of the last layer that learns.
+    pub fn embedding<'w>(
+        &self,
+        raster: &[u8],
+        workspace: &'w mut Workspace,
+        control: &dyn Control,
+    ) -> Result<&'w [f32], Error> {
+        let last = self.stored.iter().rposition(Option::is_some).unwrap_or(0);
+        Ok(self.values_after(last, raster, workspace, control)?)
+    }
+
+    /// The values after the first `layers` layers.
+    fn values_after<'w>(
+        &self,
+        layers: usize,
+        raster: &[u8],
+        workspace: &'w mut Workspace,
+        control: &dyn Control,
+    ) -> Result<&'w mut [f32], Error> {
         let expected = self.network.input.len();
         if raster.len() != expected {
             return Err(Error::Raster { got: raster.len(), expected });
@@ -147,7 +214,8 @@ impl ImageClassifier {
         let Workspace { values: [first, second], scratch } = workspace;
         let (mut from, mut to) = (&mut **first, &mut **second);
         self.pixels.apply(raster, &mut from[..expected]);
-        for (placed, stored) in self.network.layers.iter().zip(&self.stored) {
+        let mut len = expected;
+        for (placed, stored) in self.network.layers.iter().zip(&self.stored).take(layers) {
             let weights = stored.map_or(Weights::default(), |stored| {
                 let (kernel, bias) =
                     (self.payload.get(stored.kernel), self.payload.get(stored.bias));
@@ -157,10 +225,9 @@ impl ImageClassifier {
             let results = Results { output: &mut to[..output], saved: None };
             placed.layer.forward(&pass, weights, &from[..input], results, scratch)?;
             std::mem::swap(&mut from, &mut to);
+            len = output;
         }
-        let probabilities = &mut from[..self.network.classes];
-        softmax(probabilities, self.network.classes);
-        Ok(probabilities)
+        Ok(&mut from[..len])
     }
 
     /// All trained numbers, in the order of the layers.

@@ -68,6 +68,9 @@ pub enum Error {
         /// What the architecture says.
         expected: String,
     },
+    /// No temperature that a training finds.
+    #[error("the temperature is {0}, expected a number from 0.05 to 20")]
+    Temperature(f32),
     /// The labels do not fit the network.
     #[error("the model has {got} labels, expected at least 2 different ones in ascending order")]
     Labels {

@@ -6,6 +6,7 @@
 
 mod augmentation;
 mod batch;
+mod calibration;
 mod class_weights;
 mod classifier;
 mod codec;
@@ -40,7 +41,7 @@ pub use early_stopping::{EarlyStopping, Monitor};
 pub use error::Error;
 pub use fitted::{Epoch, FittedCnn};
 pub use layer::Padding;
-pub use metrics::{Predictions, evaluate};
+pub use metrics::{Confusion, Predictions, evaluate};
 pub use normalization::Normalization;
 pub use optimizer::{Optimizer, Schedule, UpdateRule};
 pub use params::CnnParams;

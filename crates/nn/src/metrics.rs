@@ -1,114 +1,220 @@
 //! How well a classifier does on labelled images.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 use teller_numeric::Control;
 
+use crate::calibration::calibration_error;
 use crate::{Error, ImageClassifier, ImageDataset, best};
 
 /// The least probability that the log loss reckons with, so that one sure mistake is not infinite.
 const LEAST_PROBABILITY: f64 = 1e-15;
 
-/// A classifier's answers to a dataset.
+/// A classifier's answers to some images of a dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
-    /// For each image, the index of the most probable label of the classifier.
-    pub best: Vec<u32>,
-    /// For each image, the index of its own label, `None` if the classifier does not know it.
-    pub targets: Vec<Option<u32>>,
-    /// For each image, the probability of its own label.
-    pub of_target: Vec<f32>,
-    classes: usize,
+    answers: Vec<Answer>,
+    /// The classifier's labels.
+    labels: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Answer {
+    /// The most probable label.
+    best: u32,
+    /// Its probability.
+    confidence: f32,
+    /// The image's own label, if the classifier knows it.
+    target: Option<u32>,
+    /// Its probability.
+    of_target: f32,
 }
 
 impl Predictions {
-    /// Asks for every image, on the threads of the ambient rayon pool.
+    /// Asks for the images of `rows`, on the threads of the ambient rayon pool.
     pub fn new(
         classifier: &ImageClassifier,
         data: &ImageDataset,
+        rows: &[u32],
         control: &dyn Control,
     ) -> Result<Self, Error> {
-        let labels: Vec<Option<u32>> = data
+        let known: Vec<Option<u32>> = data
             .labels()
             .iter()
             .map(|label| classifier.labels().binary_search(label).ok().map(|at| at as u32))
             .collect();
-        let targets: Vec<Option<u32>> =
-            data.targets().iter().map(|&target| labels[target as usize]).collect();
-        let answers: Vec<(u32, f32)> = (0..data.len())
-            .into_par_iter()
+        let answers = rows
+            .par_iter()
             .with_min_len(64)
             .map_init(
                 || classifier.workspace(),
-                |workspace, row| {
+                |workspace, &row| {
                     control.check()?;
                     let workspace = workspace.as_mut().map_err(|error| error.clone())?;
-                    let raster = data.raster(row);
+                    let raster = data.raster(row as usize);
                     let answer = classifier.probabilities(raster, workspace, control)?;
-                    let of_target = targets[row].map_or(0.0, |target| answer[target as usize]);
-                    Ok((best(answer) as u32, of_target))
+                    let best = best(answer);
+                    let target = known[data.targets()[row as usize] as usize];
+                    Ok(Answer {
+                        best: best as u32,
+                        confidence: answer[best],
+                        target,
+                        of_target: target.map_or(0.0, |target| answer[target as usize]),
+                    })
                 },
             )
             .collect::<Result<_, Error>>()?;
-        let (best, of_target) = answers.into_iter().unzip();
-        Ok(Self { best, targets, of_target, classes: classifier.labels().len() })
+        Ok(Self { answers, labels: classifier.labels().to_vec() })
     }
 
     /// Share of images whose label was the most probable one.
     pub fn accuracy(&self) -> f64 {
-        let hits =
-            self.targets.iter().zip(&self.best).filter(|(target, best)| **target == Some(**best));
-        hits.count() as f64 / self.best.len().max(1) as f64
+        let hits = self.answers.iter().filter(|answer| answer.is_hit()).count();
+        hits as f64 / self.answers.len().max(1) as f64
     }
 
     /// Mean of `-ln` of the probability of the image's own label.
     pub fn log_loss(&self) -> f64 {
-        let losses =
-            self.of_target.iter().map(|&p| -libm::log(f64::from(p).max(LEAST_PROBABILITY)));
-        losses.sum::<f64>() / self.of_target.len().max(1) as f64
+        let loss = |answer: &Answer| -libm::log(f64::from(answer.of_target).max(LEAST_PROBABILITY));
+        self.answers.iter().map(loss).sum::<f64>() / self.answers.len().max(1) as f64
     }
 
-    /// How often each label (row) was taken for each label (column), classes x classes; images
-    /// with labels that the classifier does not know are left out.
-    pub fn confusion(&self) -> Vec<u64> {
-        let mut counts = vec![0; self.classes * self.classes];
-        for (target, &best) in self.targets.iter().zip(&self.best) {
-            if let Some(target) = target {
-                counts[*target as usize * self.classes + best as usize] += 1;
+    /// How far the probabilities are from how often they are right, 0 to 1.
+    pub fn calibration_error(&self) -> f64 {
+        calibration_error(self.answers.iter().map(|answer| (answer.confidence, answer.is_hit())))
+    }
+
+    /// How often each label (first) was taken for each (second), where it was at all. Images with
+    /// labels that the classifier does not know are left out.
+    pub fn confusion(&self) -> Confusion {
+        let mut counts = BTreeMap::new();
+        for answer in &self.answers {
+            if let Some(target) = answer.target {
+                *counts.entry((target, answer.best)).or_insert(0) += 1;
             }
         }
-        counts
+        Confusion(counts)
+    }
+
+    /// All figures by name: `rows`, `accuracy`, `log_loss`, `calibration_error`, `macro_f1`, and
+    /// for each label that was seen or answered `precision(label)`, `recall(label)`, `f1(label)`.
+    pub fn figures(&self) -> Vec<(String, f64)> {
+        let mut figures = vec![
+            ("rows".to_owned(), self.answers.len() as f64),
+            ("accuracy".to_owned(), self.accuracy()),
+            ("log_loss".to_owned(), self.log_loss()),
+            ("calibration_error".to_owned(), self.calibration_error()),
+        ];
+        figures.push(("macro_f1".to_owned(), self.macro_f1()));
+        for (score, label) in self.scores().iter().zip(&self.labels) {
+            if let Some(Score { precision, recall, f1 }) = score {
+                figures.push((format!("precision({label})"), *precision));
+                figures.push((format!("recall({label})"), *recall));
+                figures.push((format!("f1({label})"), *f1));
+            }
+        }
+        figures
+    }
+
+    /// The mean F1 of the labels that were seen or answered.
+    pub fn macro_f1(&self) -> f64 {
+        let scores = self.scores();
+        let f1 = || scores.iter().flatten().map(|score| score.f1);
+        f1().sum::<f64>() / f1().count().max(1) as f64
+    }
+
+    fn scores(&self) -> Vec<Option<Score>> {
+        self.confusion().scores(self.labels.len())
     }
 }
 
-/// The figures of `teller.evaluate`: `rows`, `accuracy`, `log_loss`.
+impl Answer {
+    fn is_hit(&self) -> bool {
+        self.target == Some(self.best)
+    }
+}
+
+/// Counts by own label and answered label.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confusion(pub BTreeMap<(u32, u32), u64>);
+
+/// How one label fares.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Score {
+    /// Of the images answered with it, the share that has it; 0 if none was.
+    precision: f64,
+    /// Of the images that have it, the share answered with it; 0 if none has.
+    recall: f64,
+    /// Their harmonic mean.
+    f1: f64,
+}
+
+impl Confusion {
+    /// Nothing for a label that was neither seen nor answered.
+    fn scores(&self, classes: usize) -> Vec<Option<Score>> {
+        let (mut own, mut answered) = (vec![0u64; classes], vec![0u64; classes]);
+        for (&(target, best), &count) in &self.0 {
+            own[target as usize] += count;
+            answered[best as usize] += count;
+        }
+        (0..classes)
+            .map(|class| {
+                let hits = self.0.get(&(class as u32, class as u32)).copied().unwrap_or(0) as f64;
+                let (own, answered) = (own[class], answered[class]);
+                let share = |of: u64| if of == 0 { 0.0 } else { hits / of as f64 };
+                (own + answered > 0).then(|| Score {
+                    precision: share(answered),
+                    recall: share(own),
+                    f1: 2.0 * hits / (own + answered) as f64,
+                })
+            })
+            .collect()
+    }
+}
+
+/// The figures of `teller.evaluate` over all images of `data`: see [`Predictions::figures`].
 pub fn evaluate(
     classifier: &ImageClassifier,
     data: &ImageDataset,
     control: &dyn Control,
 ) -> Result<Vec<(String, f64)>, Error> {
-    let predictions = Predictions::new(classifier, data, control)?;
-    Ok(vec![
-        ("rows".to_owned(), predictions.best.len() as f64),
-        ("accuracy".to_owned(), predictions.accuracy()),
-        ("log_loss".to_owned(), predictions.log_loss()),
-    ])
+    let rows: Vec<u32> = (0..data.len() as u32).collect();
+    Ok(Predictions::new(classifier, data, &rows, control)?.figures())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn predictions() -> Predictions {
+        let answer =
+            |best, confidence, target, of_target| Answer { best, confidence, target, of_target };
+        Predictions {
+            answers: vec![
+                answer(0, 0.5, Some(0), 0.5),
+                answer(1, 1.0, Some(1), 1.0),
+                answer(1, 0.75, Some(0), 0.25),
+                answer(0, 0.9, None, 0.0),
+            ],
+            labels: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        }
+    }
+
     #[test]
     fn figures_of_known_answers() {
-        let predictions = Predictions {
-            best: vec![0, 1, 1, 0],
-            targets: vec![Some(0), Some(1), Some(0), None],
-            of_target: vec![0.5, 1.0, 0.25, 0.0],
-            classes: 2,
-        };
+        let predictions = predictions();
         assert_eq!(predictions.accuracy(), 0.5);
         let expected = (2f64.ln() + 4f64.ln() - 1e-15f64.ln()) / 4.0;
         assert!((predictions.log_loss() - expected).abs() < 1e-12);
-        assert_eq!(predictions.confusion(), [1, 1, 0, 1]);
+        let counts = [((0, 0), 1), ((0, 1), 1), ((1, 1), 1)];
+        assert_eq!(predictions.confusion(), Confusion(counts.into()));
+        let figures: BTreeMap<_, _> = predictions.figures().into_iter().collect();
+        assert_eq!(figures["rows"], 4.0);
+        assert_eq!((figures["precision(a)"], figures["recall(a)"]), (1.0, 0.5));
+        assert_eq!((figures["precision(b)"], figures["recall(b)"]), (0.5, 1.0));
+        assert!((figures["f1(a)"] - 2.0 / 3.0).abs() < 1e-12);
+        assert!((figures["macro_f1"] - 2.0 / 3.0).abs() < 1e-12, "c was neither seen nor answered");
+        assert!(!figures.contains_key("f1(c)"));
     }
 }

@@ -86,6 +86,7 @@ pub fn fit_on(
             Progress::resume(checkpoint, &key, &extent, weights, &mut optimizer)?
         }
     };
+    let validation = split.validation.clone();
     let training = Training {
         params,
         data,
@@ -102,7 +103,7 @@ pub fn fit_on(
         control,
     };
     let Trained { weights, best_epoch, epochs } = training.run()?;
-    Ok(FittedCnn {
+    let fitted = FittedCnn {
         network,
         weights,
         architecture: architecture.clone(),
@@ -111,7 +112,10 @@ pub fn fit_on(
         epochs,
         best_epoch,
         training_rows,
-    })
+        temperature: 1.0,
+        judged: None,
+    };
+    fitted.judge(data, &validation, control)
 }
 
 /// Bytes that [`fit`], one checkpoint of it and a dataset of `rows` images hold at most.

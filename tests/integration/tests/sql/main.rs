@@ -12,6 +12,7 @@ mod extension;
 mod forgery;
 mod hostile;
 mod images;
+mod metrics;
 mod privilege_matrix;
 mod privileges;
 mod real_data;

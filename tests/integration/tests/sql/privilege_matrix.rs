@@ -48,10 +48,13 @@ fn may(role: &str, need: Need) -> bool {
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate) and `SCHEMA.scans`.
-const FUNCTIONS: [(&str, Need, &str); 29] = [
+const FUNCTIONS: [(&str, Need, &str); 32] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
+    ("image_embedding(bytea,regclass)", Run, "image_embedding(IMAGE, 'SCHEMA.scans')"),
+    ("confusion_matrix(regclass,integer)", Run, "confusion_matrix('SCHEMA.scans')"),
+    ("class_metrics(regclass,integer)", Run, "class_metrics('SCHEMA.scans')"),
     ("recommend(bigint,integer,regclass,bigint[],boolean)", Run, "recommend(1, 1, 'SCHEMA.shop')"),
     ("recommend(text,integer,regclass,text[],boolean)", Run, "recommend('1', 1, 'SCHEMA.shop')"),
     ("evaluate(regclass,text,integer)", Run, "evaluate('SCHEMA.shop', 'DATA')"),

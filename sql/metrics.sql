@@ -1,0 +1,29 @@
+-- How a classifier did on the images that its training kept apart.
+
+CREATE FUNCTION teller.confusion_matrix(model regclass, version int DEFAULT NULL)
+    RETURNS TABLE(actual text, predicted text, images bigint)
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 100
+    AS 'MODULE_PATHNAME', 'confusion_matrix_wrapper';
+COMMENT ON FUNCTION teller.confusion_matrix(regclass, int) IS
+    'How often images of each label were answered with each, on the part that the training of a version (the one in production) kept apart';
+
+CREATE FUNCTION teller.class_metrics(model regclass, version int DEFAULT NULL)
+    RETURNS TABLE(label text, images bigint, "precision" double precision,
+                  recall double precision, f1 double precision)
+    LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+    SET search_path = pg_catalog, pg_temp AS $$
+WITH counted AS (SELECT * FROM teller.confusion_matrix(model, version)),
+     own AS (SELECT actual AS label, sum(images) AS images,
+                    coalesce(sum(images) FILTER (WHERE actual = predicted), 0) AS hits
+             FROM counted GROUP BY actual),
+     answered AS (SELECT predicted AS label, sum(images) AS images FROM counted GROUP BY predicted)
+SELECT label, coalesce(own.images, 0)::bigint,
+       coalesce(own.hits, 0)::double precision / answered.images,
+       own.hits::double precision / own.images,
+       2 * coalesce(own.hits, 0)::double precision
+           / (coalesce(own.images, 0) + coalesce(answered.images, 0))
+FROM own FULL JOIN answered USING (label)
+ORDER BY label COLLATE "C"
+$$;
+COMMENT ON FUNCTION teller.class_metrics(regclass, int) IS
+    'Precision, recall and F1 of each label, from teller.confusion_matrix';
