@@ -64,7 +64,9 @@ fn flops(spec: LayerSpec, input: Shape, output: Shape) -> u64 {
     // A bias, which starts the sum, costs nothing of its own.
     let products = |each: u64| 2 * each * values;
     match spec {
-        LayerSpec::Conv2d { kernel, .. } => products((kernel * kernel) as u64 * channels),
+        LayerSpec::Conv2d { kernel, groups, .. } => {
+            products((kernel * kernel) as u64 * channels / groups as u64)
+        }
         LayerSpec::Dense { .. } => products(channels),
         LayerSpec::MaxPool2d { size, .. } | LayerSpec::AvgPool2d { size, .. } => {
             (size * size) as u64 * values

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::layer::{
-    AvgPool2d, Conv2d, Curve, Dense, Dropout, Elementwise, Layer, MaxPool2d, Relu, Weights, flatten,
+    AvgPool2d, Conv2d, Curve, Dense, Dropout, Elementwise, GroupedConv2d, Layer, MaxPool2d, Reach,
+    Relu, Weights, flatten,
 };
 use crate::{Activation, Architecture, ArchitectureError, LayerSpec, Shape};
 
@@ -179,7 +180,22 @@ impl Placing {
             activation == Activation::Relu
         };
         let layer: Box<dyn Layer> = match spec {
-            LayerSpec::Conv2d { filters, kernel, stride, padding, activation } => {
+            LayerSpec::Conv2d { filters, kernel, stride, dilation, groups, padding, .. }
+                if spec.is_grouped() =>
+            {
+                let image = self.image(spec)?;
+                if image.2 % groups != 0 {
+                    let expected = format!("channels that {groups} groups can share alike");
+                    return Err(self.misfit(spec, expected));
+                }
+                let reach = Reach { kernel, stride, dilation, padding };
+                let covered = (kernel - 1) * dilation + 1;
+                let conv = GroupedConv2d::new(image, filters, groups, reach);
+                Box::new(conv.ok_or_else(|| {
+                    self.misfit(spec, format!("an image of at least {covered} x {covered}"))
+                })?)
+            }
+            LayerSpec::Conv2d { filters, kernel, stride, padding, activation, .. } => {
                 let image = self.image(spec)?;
                 let relu = rectify(activation);
                 let conv = Conv2d::new(image, filters, kernel, stride, padding, relu).ok_or_else(

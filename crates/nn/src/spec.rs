@@ -67,7 +67,8 @@ pub struct Input {
 /// One layer, as written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LayerSpec {
-    /// `conv2d`: `filters`, square `kernel`, `stride` (1), `padding` (`valid` or `same`).
+    /// `conv2d`: `filters`, square `kernel`, `stride` (1), `dilation` (1), `groups` (1), `padding`
+    /// (`valid` or `same`).
     Conv2d {
         /// Channels of the output, 1 to 4096.
         filters: usize,
@@ -75,6 +76,10 @@ pub enum LayerSpec {
         kernel: usize,
         /// Pixels from one place of the kernel to the next, 1 to 63.
         stride: usize,
+        /// Pixels from one number of the kernel to the next, 1 to 63.
+        dilation: usize,
+        /// Parts that the channels and the filters are divided into, each by itself, 1 to 4096.
+        groups: usize,
         /// What surrounds the image.
         padding: Padding,
         /// What its outputs go through.
@@ -305,14 +310,24 @@ impl LayerSpec {
         let mut options = Options::new(&subject, value)?;
         options.value("type");
         let layer = match name {
-            "conv2d" => Self::Conv2d {
-                filters: required(&mut options, &subject, "filters", 4096)?,
-                kernel: required(&mut options, &subject, "kernel", 63)?,
-                stride: options.integer("stride", 1, 1..=63)? as usize,
-                padding: options
-                    .choice("padding", &[("valid", Padding::Valid), ("same", Padding::Same)])?,
-                activation: options.choice("activation", &ACTIVATIONS)?,
-            },
+            "conv2d" => {
+                let filters = required(&mut options, &subject, "filters", 4096)?;
+                let groups = options.integer("groups", 1, 1..=4096)? as usize;
+                if filters % groups != 0 {
+                    let expected = format!("a divisor of the {filters} filters");
+                    return Err(options.invalid("groups", &json!(groups), expected).into());
+                }
+                Self::Conv2d {
+                    filters,
+                    kernel: required(&mut options, &subject, "kernel", 63)?,
+                    stride: options.integer("stride", 1, 1..=63)? as usize,
+                    dilation: options.integer("dilation", 1, 1..=63)? as usize,
+                    groups,
+                    padding: options
+                        .choice("padding", &[("valid", Padding::Valid), ("same", Padding::Same)])?,
+                    activation: options.choice("activation", &ACTIVATIONS)?,
+                }
+            }
             "max_pool2d" => {
                 let size = options.integer("size", 2, 1..=63)?;
                 let stride = options.integer("stride", size, 1..=63)?;
@@ -356,12 +371,18 @@ impl LayerSpec {
             return None;
         };
         match activation {
+            Activation::Relu if self.is_grouped() => Some(Self::Relu),
             Activation::None | Activation::Relu => None,
             Activation::LeakyRelu => Some(Self::LeakyRelu { slope: LEAKY_SLOPE }),
             Activation::Gelu => Some(Self::Gelu),
             Activation::Sigmoid => Some(Self::Sigmoid),
             Activation::Tanh => Some(Self::Tanh),
         }
+    }
+
+    /// Whether it is a convolution that is no plain one.
+    pub(crate) fn is_grouped(self) -> bool {
+        matches!(self, Self::Conv2d { groups, dilation, .. } if groups > 1 || dilation > 1)
     }
 
     /// Its type, as written.
@@ -389,11 +410,21 @@ impl LayerSpec {
             known.map(|(name, _)| name)
         };
         match self {
-            Self::Conv2d { filters, kernel, stride, padding, activation: last } => json!({
+            Self::Conv2d {
+                filters,
+                kernel,
+                stride,
+                dilation,
+                groups,
+                padding,
+                activation: last,
+            } => json!({
                 "type": self.kind(),
                 "filters": filters,
                 "kernel": kernel,
                 "stride": stride,
+                "dilation": dilation,
+                "groups": groups,
                 "padding": match padding { Padding::Valid => "valid", Padding::Same => "same" },
                 "activation": activation(last),
             }),

@@ -39,6 +39,22 @@ fn errors_name_the_layer_and_what_would_be_right() {
         error,
         "layer 0 (conv2d) gets an image of 28 x 28 x 1, expected an image of at least 29 x 29"
     );
+    let error = message(with(&[json!({"type": "conv2d", "filters": 8, "kernel": 3, "groups": 2})]));
+    assert_eq!(
+        error,
+        "layer 0 (conv2d) gets an image of 28 x 28 x 1, expected channels that 2 groups can share alike"
+    );
+    let error = message(with(&[json!({"type": "conv2d", "filters": 8, "kernel": 3, "groups": 3})]));
+    assert_eq!(
+        error,
+        "option \"groups\" of layer 0 (conv2d) is 3, expected a divisor of the 8 filters"
+    );
+    let wide = json!({"type": "conv2d", "filters": 8, "kernel": 10, "dilation": 4});
+    let error = message(with(&[wide]));
+    assert_eq!(
+        error,
+        "layer 0 (conv2d) gets an image of 28 x 28 x 1, expected an image of at least 37 x 37"
+    );
     let error = message(with(&[]));
     assert_eq!(
         error,
@@ -114,6 +130,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         "kernel",
         "stride",
         "padding",
+        "dilation",
+        "groups",
         "same",
         "size",
         "rate",

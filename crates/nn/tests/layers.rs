@@ -96,6 +96,24 @@ fn the_mean_of_the_whole_image_is_a_vector() {
 }
 
 #[test]
+fn a_depthwise_and_dilated_network_learns() {
+    let network = architecture(json!([
+        {"type": "conv2d", "filters": 8, "kernel": 3, "padding": "same", "activation": "relu"},
+        {"type": "conv2d", "filters": 8, "kernel": 3, "groups": 8, "activation": "relu"},
+        {"type": "conv2d", "filters": 12, "kernel": 1, "activation": "relu"},
+        {"type": "conv2d", "filters": 12, "kernel": 3, "dilation": 2, "activation": "gelu"},
+        {"type": "flatten"},
+        {"type": "dense", "units": "classes"},
+        {"type": "softmax"}
+    ]));
+    let first = train(Isa::SCALAR, 1, &network, 6);
+    let other = train(Isa::detect(), 3, &network, 6);
+    assert_eq!(*first.payload(), *other.payload());
+    let right = accuracy(&first, &rows(200, 2));
+    assert!(right > 0.95, "{right}");
+}
+
+#[test]
 fn lenet5_reads_digits() {
     let Some([learned, held_out]) = common::mnist([4000, 1000]) else { return };
     let lenet = Architecture::named("lenet5").unwrap();

@@ -12,6 +12,10 @@ fn layers() -> Vec<Box<dyn Layer>> {
     let conv = |image, filters, kernel, stride, padding, relu| -> Box<dyn Layer> {
         Box::new(Conv2d::new(image, filters, kernel, stride, padding, relu).unwrap())
     };
+    let grouped = |image, filters, groups, (kernel, stride, dilation), padding| -> Box<dyn Layer> {
+        let reach = Reach { kernel, stride, dilation, padding };
+        Box::new(GroupedConv2d::new(image, filters, groups, reach).unwrap())
+    };
     let pool = |image, size, stride| -> Box<dyn Layer> {
         Box::new(MaxPool2d::new(image, size, stride).unwrap())
     };
@@ -43,6 +47,10 @@ fn layers() -> Vec<Box<dyn Layer>> {
         conv((11, 10, 1), 3, 4, 3, Valid, false),
         conv((5, 5, 4), 6, 1, 2, Same, false),
         conv((3, 3, 2), 70, 3, 1, Valid, true),
+        grouped((6, 7, 4), 6, 2, (3, 1, 1), Same),
+        grouped((7, 6, 5), 5, 5, (3, 2, 1), Same),
+        grouped((9, 8, 3), 6, 3, (2, 1, 3), Valid),
+        grouped((8, 9, 2), 17, 1, (3, 2, 2), Same),
         pool((6, 7, 5), 2, 2),
         pool((7, 7, 19), 3, 2),
         pool((8, 8, 1), 2, 3),
@@ -305,6 +313,40 @@ proptest! {
                     prop_assert!((got - sum).abs() < 1e-4, "{got} {sum}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn groups_and_dilation_are_a_kernel_with_zeros(
+        (height, width, groups) in (1..9usize, 1..9usize, 1..4usize),
+        (channels, filters) in (1..4usize, 1..4usize),
+        (kernel, stride, dilation) in (1..4usize, 1..4usize, 1..4usize),
+        same in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let padding = if same { Padding::Same } else { Padding::Valid };
+        let (image, all) = ((height, width, channels * groups), filters * groups);
+        let covered = (kernel - 1) * dilation + 1;
+        let reach = Reach { kernel, stride, dilation, padding };
+        let Some(layer) = GroupedConv2d::new(image, all, groups, reach) else {
+            prop_assert!(!same && (covered > height || covered > width));
+            return Ok(());
+        };
+        let trial = Trial::new(&layer, seed);
+        let plain = Conv2d::new(image, all, covered, stride, padding, false).unwrap();
+        prop_assert_eq!(layer.output(), plain.output());
+        let mut zeros = vec![0.0; covered * covered * channels * groups * all];
+        for (at, &weight) in trial.kernel.iter().enumerate() {
+            let (row, filter) = (at / all, at % all);
+            let (tap, channel) = (row / channels, row % channels);
+            let place = tap / kernel * dilation * covered + tap % kernel * dilation;
+            let channel = filter / filters * channels + channel;
+            zeros[(place * channels * groups + channel) * all + filter] = weight;
+        }
+        let output = trial.forward(Isa::detect(), 0..2);
+        let expected = Trial { layer: &plain, kernel: zeros, ..Trial::new(&layer, seed) };
+        for (got, expected) in output.iter().zip(expected.forward(Isa::detect(), 0..2)) {
+            prop_assert!((got - expected).abs() < 1e-4, "{got} {expected}");
         }
     }
 

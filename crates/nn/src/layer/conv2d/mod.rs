@@ -23,17 +23,22 @@ pub enum Padding {
 
 /// Sizes along one direction.
 #[derive(Clone, Copy, Debug)]
-struct Side {
-    input: usize,
-    output: usize,
+pub(super) struct Side {
+    pub(super) input: usize,
+    pub(super) output: usize,
     /// Zeros before the image.
-    before: usize,
+    pub(super) before: usize,
     /// Zeros before and after it.
     padding: usize,
 }
 
 impl Side {
-    fn new(input: usize, kernel: usize, stride: usize, padding: Padding) -> Option<Self> {
+    pub(super) fn new(
+        input: usize,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+    ) -> Option<Self> {
         match padding {
             Padding::Valid => {
                 let output = input.checked_sub(kernel)? / stride + 1;
