@@ -44,6 +44,8 @@ CREATE FUNCTION teller.training_plot(model regclass, version int DEFAULT NULL) R
 COMMENT ON FUNCTION teller.training_plot(regclass, int) IS
     'A chart of a version''s training (of the one in production) as SVG: loss and metric by step';
 
+-- What a network costs, before it is trained.
+
 CREATE FUNCTION teller.describe_architecture(architecture jsonb, classes int DEFAULT 10)
     RETURNS TABLE(layer int, type text, output text, parameters bigint, flops bigint, memory bigint)
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 10
