@@ -12,6 +12,10 @@ use crate::catalog::manifest::Task;
 use crate::catalog::model_table::{ModelTable, Privilege};
 use crate::settings::{self, DefaultModel};
 
+/// Characters of an unknown name, and names that there are, which an error tells.
+const TOLD: usize = 100;
+const MOST_TOLD: usize = 20;
+
 /// Why a call of pg_teller failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -114,6 +118,8 @@ pub enum Error {
     Image(#[from] ImageError),
     #[error("k is {0}, expected a number from 1 on")]
     K(i32),
+    #[error("the {what} is \"{name}\", which does not exist")]
+    UnknownChoice { what: &'static str, name: String, nearest: Option<String>, known: String },
     #[error("model {model}{} is damaged: {what}", version_text(*.version))]
     Damaged { model: String, version: Option<i32>, what: String },
     #[error(
@@ -134,6 +140,21 @@ impl Error {
     /// The numbers or the manifest of a model cannot be what `train` wrote.
     pub fn damaged(table: &ModelTable, version: Option<i32>, what: impl Into<String>) -> Self {
         Self::Damaged { model: table.name(), version, what: what.into() }
+    }
+
+    /// An argument that is none of the names that there are. Of long texts the beginning is told.
+    pub fn unknown<'n>(
+        what: &'static str,
+        name: &str,
+        known: impl Iterator<Item = &'n str> + Clone,
+    ) -> Self {
+        let name: String = name.chars().take(TOLD).collect();
+        let nearest = teller_numeric::options::nearest(&name, known.clone());
+        let mut list: Vec<&str> = known.clone().take(MOST_TOLD).collect();
+        if known.count() > MOST_TOLD {
+            list.push("...");
+        }
+        Self::UnknownChoice { what, name, nearest, known: list.join(", ") }
     }
 
     /// Whether an image was refused for what it is.
@@ -170,7 +191,8 @@ impl Error {
             | Self::Architecture(_)
             | Self::Gate(_)
             | Self::Data(_)
-            | Self::K(_) => Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            | Self::K(_)
+            | Self::UnknownChoice { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NotOneSelect => Code::ERRCODE_SYNTAX_ERROR,
             Self::WritesInData { .. } => Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::TemporaryInData { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -250,6 +272,9 @@ impl Error {
             }
             Self::MissingColumn { name, .. } => {
                 Some(format!("Name the column in the query: SELECT ... AS {name}."))
+            }
+            Self::UnknownChoice { nearest, known, .. } => {
+                Some(suggestion(nearest.as_deref(), "There are", known))
             }
             Self::WritesInData { .. } => Some(
                 "Prepare what the data needs in statements of their own, before it is read."
@@ -374,7 +399,9 @@ impl From<teller_nn::Error> for Error {
             }
             Source::Diverged { .. } => Self::Diverged(error.to_string()),
             Source::Checkpoint(_) => Self::Checkpoint(error.to_string()),
+            Source::NoConvolution => Self::Data(error.to_string()),
             Source::Payload(_)
+            | Source::Encoding(_)
             | Source::Raster { .. }
             | Source::Labels { .. }
             | Source::Temperature(_)

@@ -3,6 +3,7 @@
 #![allow(clippy::type_complexity, reason = "pgrx reads the columns from the written-out type")]
 
 mod architecture;
+mod explain;
 mod images;
 mod metrics;
 mod numbers;

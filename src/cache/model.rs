@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use teller_nn::vision::{Limits, Preprocessing};
-use teller_nn::{Architecture, ImageClassifier, Normalization, Workspace};
+use teller_nn::{Architecture, ImageClassifier, Method, Normalization, Workspace};
 use teller_payload::SharedBytes;
 use teller_recommend::Recommender;
 
@@ -190,19 +190,39 @@ impl ImageModel {
         image: &[u8],
         read: impl FnOnce(&[f32]) -> T,
     ) -> Result<T, Error> {
-        self.ask(image, |raster, workspace| {
+        self.with_raster(image, |raster, workspace| {
             Ok(read(self.classifier.probabilities(raster, workspace, &StatementControl)?))
         })
     }
 
     /// What the network knows of the image before it decides.
     pub fn embedding(&self, image: &[u8]) -> Result<Vec<f32>, Error> {
-        self.ask(image, |raster, workspace| {
+        self.with_raster(image, |raster, workspace| {
             Ok(self.classifier.embedding(raster, workspace, &StatementControl)?.to_vec())
         })
     }
 
-    fn ask<T>(
+    /// A PNG of the image as the network sees it, with what speaks for a label, the answer if none
+    /// is given.
+    pub fn explain(
+        &self,
+        image: &[u8],
+        label: Option<usize>,
+        method: Method,
+    ) -> Result<Vec<u8>, Error> {
+        let (classifier, control) = (&self.classifier, &StatementControl);
+        self.with_raster(image, |raster, workspace| {
+            let label = match label {
+                Some(label) => label,
+                None => teller_nn::best(classifier.probabilities(raster, workspace, control)?),
+            };
+            let heat = classifier.heat(raster, label, method, workspace, control)?;
+            Ok(classifier.heat_png(raster, &heat, control)?)
+        })
+    }
+
+    /// Calls `ask` with the image's raster and the memory that the network needs.
+    fn with_raster<T>(
         &self,
         image: &[u8],
         ask: impl FnOnce(&[u8], &mut Workspace) -> Result<T, Error>,

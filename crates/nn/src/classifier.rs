@@ -13,11 +13,12 @@ use crate::floats::Floats;
 use crate::layer::{Pass, Results, Weights, softmax};
 use crate::network::{Network, Purpose};
 use crate::normalization::PixelTable;
-use crate::{Architecture, Error, ImageDataset, Normalization};
+use crate::{Architecture, Error, ImageDataset, Normalization, Shape};
 
 /// A network that classifies images.
 #[derive(Debug)]
 pub struct ImageClassifier {
+    architecture: Architecture,
     network: Network,
     pixels: PixelTable,
     labels: Vec<String>,
@@ -95,7 +96,19 @@ impl ImageClassifier {
                 placed.layer.prepare(isa.unwrap_or_else(Isa::detect), kernel, prepared, None);
             }
         }
-        Ok(Self { network, pixels, labels, payload, stored, prepared, sharpness: 1.0, bytes, isa })
+        let architecture = architecture.clone();
+        Ok(Self {
+            architecture,
+            network,
+            pixels,
+            labels,
+            payload,
+            stored,
+            prepared,
+            sharpness: 1.0,
+            bytes,
+            isa,
+        })
     }
 
     /// The same network with its logits divided by `temperature`, 0.05 to 20, as
@@ -209,8 +222,7 @@ impl ImageClassifier {
         {
             *workspace = self.workspace()?;
         }
-        let isa = self.isa.unwrap_or_else(Isa::detect);
-        let pass = Pass { isa, control, noise: None };
+        let pass = Pass { isa: self.isa(), control, noise: None };
         let Workspace { values: [first, second], scratch } = workspace;
         let (mut from, mut to) = (&mut **first, &mut **second);
         self.pixels.apply(raster, &mut from[..expected]);
@@ -228,6 +240,29 @@ impl ImageClassifier {
             len = output;
         }
         Ok(&mut from[..len])
+    }
+
+    pub(crate) fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    pub(crate) fn input(&self) -> Shape {
+        self.network.input
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa.unwrap_or_else(Isa::detect)
+    }
+
+    /// The network's input for a raster.
+    pub(crate) fn normalize(&self, raster: &[u8], input: &mut [f32]) {
+        self.pixels.apply(raster, input);
+    }
+
+    /// Kernel and bias of each layer that learns.
+    pub(crate) fn layer_weights(&self) -> impl Iterator<Item = [&[f32]; 2]> {
+        let stored = self.stored.iter().flatten();
+        stored.map(|stored| [self.payload.get(stored.kernel), self.payload.get(stored.bias)])
     }
 
     /// All trained numbers, in the order of the layers.

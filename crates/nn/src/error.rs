@@ -80,4 +80,10 @@ pub enum Error {
     /// A normalization that cannot be applied.
     #[error("the normalization {0}")]
     Normalization(&'static str),
+    /// A method that looks at convolutions was asked of a network without one.
+    #[error("the network has no convolution, grad_cam needs one")]
+    NoConvolution,
+    /// The picture could not be written.
+    #[error("the picture cannot be written: {0}")]
+    Encoding(String),
 }

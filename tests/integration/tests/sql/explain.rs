@@ -1,4 +1,4 @@
-//! Looking into a version: `training_plot`.
+//! Looking into a version: `training_plot`, `explain_image`.
 
 use postgres::error::SqlState;
 use teller_tests::{Database, Statements};
@@ -79,4 +79,53 @@ fn a_forged_log_draws_what_can_be_drawn() {
     let plot: String = client.value("SELECT teller.training_plot('shop')");
     assert!(!plot.contains("<script"), "{plot}");
     assert_eq!(plot.matches("<circle").count(), 2, "{plot}");
+}
+
+#[test]
+fn an_explanation_is_a_png_of_the_answer_or_of_a_label() {
+    let mut client = Database::with_demo().connect();
+    let explained = |rest: &str| {
+        format!("SELECT teller.explain_image(image{rest}) FROM demo.scans WHERE id = 5")
+    };
+    let png: Vec<u8> = client.value(&explained(""));
+    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"), "{:?}", &png[..8]);
+    // The shipped network sees 28 x 28 pixels.
+    assert_eq!((&png[16..20], &png[20..24]), (&[0, 0, 0, 224][..], &[0, 0, 0, 224][..]));
+    assert_eq!(client.value::<Vec<u8>>(&explained("")), png, "other bytes the second time");
+    let answer: String =
+        client.value("SELECT teller.classify_image(image) FROM demo.scans WHERE id = 5");
+    let other = if answer == "3" { "8" } else { "3" };
+    let of = |label: &str| explained(&format!(", 'teller.digits', '{label}'"));
+    assert_eq!(client.value::<Vec<u8>>(&of(&answer)), png);
+    assert_ne!(client.value::<Vec<u8>>(&of(other)), png);
+    let cam: Vec<u8> = client.value(&explained(", method => 'grad_cam'"));
+    assert!(cam.starts_with(b"\x89PNG") && cam != png);
+    let nothing: Option<Vec<u8>> = client.value("SELECT teller.explain_image(NULL)");
+    assert_eq!(nothing, None);
+}
+
+#[test]
+fn what_cannot_be_explained_is_refused() {
+    let mut client = Database::with_demo().connect();
+    let explained = |rest: &str| {
+        format!("SELECT teller.explain_image(image{rest}) FROM demo.scans WHERE id = 5")
+    };
+    let error =
+        client.refused(&explained(", method => 'oclusion'"), &SqlState::INVALID_PARAMETER_VALUE);
+    assert!(error.hint().is_some_and(|hint| hint.contains("\"occlusion\"")), "{error:?}");
+    let error =
+        client.refused(&explained(", label => 'seven'"), &SqlState::INVALID_PARAMETER_VALUE);
+    assert!(error.message().contains("seven"), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("7, 8, 9")), "{error:?}");
+    let long = explained(", label => repeat('7', 1000000)");
+    let error = client.refused(&long, &SqlState::INVALID_PARAMETER_VALUE);
+    assert!(error.message().len() < 300);
+    client.refused(&explained(", method => NULL"), &SqlState::NULL_VALUE_NOT_ALLOWED);
+    client.refused(
+        "SELECT teller.explain_image('\\x89504e47')",
+        &SqlState::INVALID_BINARY_REPRESENTATION,
+    );
+    super::two_groups(&mut client);
+    super::train_purchases(&mut client, "shop", "popular");
+    client.refused(&explained(", 'shop'"), &SqlState::WRONG_OBJECT_TYPE);
 }

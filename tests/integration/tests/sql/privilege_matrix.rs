@@ -48,7 +48,7 @@ fn may(role: &str, need: Need) -> bool {
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate) and `SCHEMA.scans`.
-const FUNCTIONS: [(&str, Need, &str); 32] = [
+const FUNCTIONS: [(&str, Need, &str); 33] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -59,6 +59,11 @@ const FUNCTIONS: [(&str, Need, &str); 32] = [
     ("recommend(text,integer,regclass,text[],boolean)", Run, "recommend('1', 1, 'SCHEMA.shop')"),
     ("evaluate(regclass,text,integer)", Run, "evaluate('SCHEMA.shop', 'DATA')"),
     ("training_plot(regclass,integer)", Run, "training_plot('SCHEMA.shop')"),
+    (
+        "explain_image(bytea,regclass,text,text)",
+        Run,
+        "explain_image(IMAGE, 'SCHEMA.scans', method => 'grad_cam')",
+    ),
     ("weights(regclass)", Read, "weights('SCHEMA.scans')"),
     ("user_factors(regclass)", Read, "user_factors('SCHEMA.shop')"),
     ("item_factors(regclass)", Read, "item_factors('SCHEMA.shop')"),
