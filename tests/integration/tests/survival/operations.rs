@@ -191,7 +191,8 @@ fn the_handbook_has_every_setting_as_it_is() {
 fn row(client: &mut Client, name: &str) -> String {
     let setting = client
         .query_one(
-            "SELECT coalesce(unit, ''), vartype, min_val, max_val, context, current_setting(name)
+            "SELECT coalesce(unit, ''), vartype, min_val, max_val, context, current_setting(name),
+                    array_to_string(enumvals, ', ')
              FROM pg_settings WHERE name = $1",
             &[&name],
         )
@@ -201,12 +202,15 @@ fn row(client: &mut Client, name: &str) -> String {
         client.run(&format!("SET {name} = '{value}'"));
         client.value(&format!("SELECT current_setting('{name}')"))
     };
-    let (unit, default, range) = if text(1) == "string" {
-        let default = if text(5).is_empty() { String::new() } else { format!("`{}`", text(5)) };
-        (String::new(), default, "a model".to_owned())
-    } else {
-        let unit = if name == "teller.max_image_pixels" { "pixels".to_owned() } else { text(0) };
-        (unit, text(5), format!("{} to {}", shown(text(2)), shown(text(3))))
+    let quoted = |text: String| if text.is_empty() { String::new() } else { format!("`{text}`") };
+    let (unit, default, range) = match &*text(1) {
+        "string" => (String::new(), quoted(text(5)), "a model".to_owned()),
+        "enum" => (String::new(), quoted(text(5)), text(6)),
+        _ => {
+            let pixels = name == "teller.max_image_pixels";
+            let unit = if pixels { "pixels".to_owned() } else { text(0) };
+            (unit, text(5), format!("{} to {}", shown(text(2)), shown(text(3))))
+        }
     };
     let by = match text(4).as_str() {
         "user" => "anyone",
