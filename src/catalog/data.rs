@@ -68,7 +68,6 @@ pub struct RowsRead {
     /// The number of rows.
     pub rows: u64,
     /// SHA-256 over the values of all rows in their order, in hexadecimal; see [`RowsDigest`].
-    #[allow(dead_code, reason = "for lineage")]
     pub digest: String,
 }
 

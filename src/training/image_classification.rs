@@ -39,8 +39,7 @@ impl Plan {
         options.choice("algorithm", &[("cnn", ())])?;
         let architecture = match options.value("architecture") {
             None => Architecture::named(DEFAULT_ARCHITECTURE),
-            Some(Value::String(name)) => Architecture::named(name),
-            Some(object) => Architecture::from_json(object),
+            Some(given) => Architecture::read(given),
         }
         .map_err(teller_nn::Error::from)?;
         let preprocessing = Preprocessing::read(options, architecture.input)?;
