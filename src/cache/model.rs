@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use teller_nn::vision::{Limits, Preprocessing};
-use teller_nn::{Architecture, ImageClassifier, Method, Normalization, Workspace};
+use teller_nn::{Architecture, Arithmetic, ImageClassifier, Method, Normalization, Workspace};
 use teller_payload::SharedBytes;
 use teller_recommend::Recommender;
 
@@ -134,6 +134,9 @@ pub struct ImageModelInfo {
     pub normalization: Normalization,
     /// The labels in the order of the network's outputs.
     pub labels: Vec<String>,
+    /// How its answers are computed; versions from before 0.3.0 do not say.
+    #[serde(default)]
+    pub arithmetic: Arithmetic,
     /// What its logits are divided by; versions from before 0.3.0 have none.
     #[serde(default)]
     pub temperature: Option<f32>,
@@ -158,10 +161,15 @@ impl ImageModel {
             .map_err(|error| format!("its model description cannot be read: {error}"))?;
         let architecture = Architecture::from_json(&info.architecture)
             .map_err(|error| format!("its architecture is wrong: {error}"))?;
-        let classifier =
-            ImageClassifier::load(&architecture, &info.normalization, info.labels, weights)
-                .and_then(|network| network.with_temperature(info.temperature.unwrap_or(1.0)))
-                .map_err(|error| error.to_string())?;
+        let classifier = ImageClassifier::load(
+            info.arithmetic,
+            &architecture,
+            &info.normalization,
+            info.labels,
+            weights,
+        )
+        .and_then(|network| network.with_temperature(info.temperature.unwrap_or(1.0)))
+        .map_err(|error| error.to_string())?;
         if info.preprocessing.raster_len() != classifier.raster_len() {
             return Err("its preprocessing does not fit its architecture".to_owned());
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use teller_nn::vision::{Limits, Preprocessing};
-use teller_nn::{Architecture, CnnParams, FittedCnn, ImageDataset, ImageDatasetBuilder};
+use teller_nn::{
+    Architecture, Arithmetic, CnnParams, FittedCnn, ImageDataset, ImageDatasetBuilder,
+};
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 
@@ -105,6 +107,7 @@ impl Fit for Prepared<'_> {
             preprocessing: *preprocessing,
             normalization: fitted.normalization.clone(),
             labels: fitted.labels.clone(),
+            arithmetic: Arithmetic::CURRENT,
             temperature: Some(fitted.temperature),
         };
         Ok(Trained {

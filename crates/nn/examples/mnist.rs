@@ -13,7 +13,7 @@ mod common;
 
 use std::time::Instant;
 
-use teller_nn::{Architecture, CnnParams, ImageClassifier, evaluate, fit_on};
+use teller_nn::{Architecture, Arithmetic, CnnParams, ImageClassifier, evaluate, fit_on};
 use teller_numeric::{Cancelled, Control, Isa, Options, Step, Uninterrupted};
 
 struct Printing;
@@ -62,6 +62,7 @@ fn main() {
         let labels = fitted.labels.clone();
         let classifier = ImageClassifier::load_on(
             isa,
+            Arithmetic::CURRENT,
             &architecture,
             &fitted.normalization,
             labels,

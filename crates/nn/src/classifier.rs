@@ -13,7 +13,7 @@ use crate::floats::Floats;
 use crate::layer::{Pass, Results, Weights, softmax};
 use crate::network::{Network, Purpose};
 use crate::normalization::PixelTable;
-use crate::{Architecture, Error, ImageDataset, Normalization, Shape};
+use crate::{Architecture, Arithmetic, Error, ImageDataset, Normalization, Shape};
 
 /// A network that classifies images.
 #[derive(Debug)]
@@ -55,27 +55,30 @@ impl ImageClassifier {
     /// Checks untrusted parts against each other: `weights` must be a payload that holds exactly
     /// the arrays of `architecture` for as many classes as there are `labels`, which ascend.
     pub fn load(
+        arithmetic: Arithmetic,
         architecture: &Architecture,
         normalization: &Normalization,
         labels: Vec<String>,
         weights: SharedBytes,
     ) -> Result<Self, Error> {
-        Self::read(None, architecture, normalization, labels, weights)
+        Self::read(None, arithmetic, architecture, normalization, labels, weights)
     }
 
     /// [`ImageClassifier::load`] for a chosen instruction set.
     pub fn load_on(
         isa: Isa,
+        arithmetic: Arithmetic,
         architecture: &Architecture,
         normalization: &Normalization,
         labels: Vec<String>,
         weights: SharedBytes,
     ) -> Result<Self, Error> {
-        Self::read(Some(isa), architecture, normalization, labels, weights)
+        Self::read(Some(isa), arithmetic, architecture, normalization, labels, weights)
     }
 
     fn read(
         isa: Option<Isa>,
+        arithmetic: Arithmetic,
         architecture: &Architecture,
         normalization: &Normalization,
         labels: Vec<String>,
@@ -84,7 +87,7 @@ impl ImageClassifier {
         if labels.len() < 2 || !labels.is_sorted_by(|a, b| a < b) {
             return Err(Error::Labels { got: labels.len() });
         }
-        let network = Network::new(architecture, labels.len(), Purpose::Serving)?;
+        let network = Network::new(architecture, labels.len(), Purpose::Serving(arithmetic))?;
         let pixels = normalization.table(architecture.input.channels)?;
         let bytes = (*weights).as_ref().len();
         let (payload, stored) = codec::read(&network, weights)?;

@@ -9,8 +9,8 @@ use crate::calibration::temperature;
 use crate::floats::Floats;
 use crate::network::Network;
 use crate::{
-    Architecture, Confusion, Error, ImageClassifier, ImageDataset, Normalization, Predictions,
-    codec,
+    Architecture, Arithmetic, Confusion, Error, ImageClassifier, ImageDataset, Normalization,
+    Predictions, codec,
 };
 
 /// What one epoch of a training came to.
@@ -135,7 +135,13 @@ impl FittedCnn {
     pub fn classifier(&self) -> Result<ImageClassifier, Error> {
         let bytes = Arc::new(self.payload());
         let labels = self.labels.clone();
-        ImageClassifier::load(&self.architecture, &self.normalization, labels, bytes)?
-            .with_temperature(self.temperature)
+        ImageClassifier::load(
+            Arithmetic::CURRENT,
+            &self.architecture,
+            &self.normalization,
+            labels,
+            bytes,
+        )?
+        .with_temperature(self.temperature)
     }
 }

@@ -44,6 +44,7 @@ pub use explain::{Heat, Method};
 pub use fitted::{Epoch, FittedCnn};
 pub use layer::Padding;
 pub use metrics::{Confusion, Predictions, evaluate};
+pub use network::Arithmetic;
 pub use normalization::Normalization;
 pub use optimizer::{Optimizer, Schedule, UpdateRule};
 pub use params::CnnParams;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::layer::{
     AvgPool2d, Conv2d, Curve, Dense, Dropout, Elementwise, GroupedConv2d, Layer, MaxPool2d, Reach,
     Relu, Weights, flatten,
@@ -13,13 +15,31 @@ const LIMIT: u64 = 1 << 28;
 /// Floats of a cache line: every kernel and bias begins at one.
 const LINE: usize = 16;
 
+/// Which sums the answers of a network are: others differ in the last bits, so a version keeps
+/// those that it was judged by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arithmetic {
+    /// Every convolution as a matrix product: versions from before 0.3.0, whose manifests do not
+    /// say.
+    #[default]
+    Direct,
+    /// Wide convolutions of 3 x 3 by Winograd's transforms.
+    Winograd,
+}
+
+impl Arithmetic {
+    /// That of trainings, and of the versions that they make.
+    pub const CURRENT: Self = Self::Winograd;
+}
+
 /// What a network is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Every value that a gradient needs is kept.
     Training,
     /// Dropout is left out.
-    Serving,
+    Serving(Arithmetic),
 }
 
 /// The layers that compute; flattening and the softmax at the end are none.
@@ -201,6 +221,10 @@ impl Placing {
                 let conv = Conv2d::new(image, filters, kernel, stride, padding, relu).ok_or_else(
                     || self.misfit(spec, format!("an image of at least {kernel} x {kernel}")),
                 )?;
+                let conv = match self.purpose {
+                    Purpose::Serving(Arithmetic::Direct) => conv.direct(),
+                    Purpose::Serving(Arithmetic::Winograd) | Purpose::Training => conv,
+                };
                 let pools = spec.activation_after().is_none()
                     && after == Some(LayerSpec::MaxPool2d { size: 2, stride: 2 });
                 let room = matches!(conv.output(), Shape::Image { height: 2.., width: 2.., .. });

@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use teller_nn::{Architecture, ImageClassifier, ImageDataset, Method, Workspace, best};
+use teller_nn::{Architecture, Arithmetic, ImageClassifier, ImageDataset, Method, Workspace, best};
 use teller_numeric::{Stream, Uninterrupted};
 use teller_payload::AlignedBytes;
 
@@ -21,6 +21,7 @@ fn digits() -> ImageClassifier {
     let mut weights = AlignedBytes::zeroed(stored.len());
     weights.copy_from_slice(&stored);
     ImageClassifier::load(
+        Arithmetic::CURRENT,
         &Architecture::from_json(&model["architecture"]).unwrap(),
         &serde_json::from_value(model["normalization"].clone()).unwrap(),
         serde_json::from_value(model["labels"].clone()).unwrap(),

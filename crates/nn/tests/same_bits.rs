@@ -13,11 +13,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use teller_nn::{
-    Architecture, CnnParams, ImageClassifier, ImageDataset, ImageDatasetBuilder, Normalization,
-    fit_on,
+    Architecture, Arithmetic, CnnParams, ImageClassifier, ImageDataset, ImageDatasetBuilder,
+    Normalization, fit_on,
 };
 use teller_numeric::{Isa, Stream, Uninterrupted};
-use teller_payload::AlignedBytes;
+use teller_payload::{AlignedBytes, PayloadWriter};
 
 /// The 64-bit hash of Fowler, Noll and Vo.
 fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
@@ -105,7 +105,7 @@ proptest! {
         let labels = || data.labels().to_vec();
         let load = |isa| {
             let unit = Normalization::unit(1);
-            ImageClassifier::load_on(isa, &checked, &unit, labels(), bytes.clone()).unwrap()
+            ImageClassifier::load_on(isa, Arithmetic::CURRENT, &checked, &unit, labels(), bytes.clone()).unwrap()
         };
         let given = answers(&load(Isa::SCALAR), &data);
         for isa in Isa::available() {
@@ -130,11 +130,75 @@ fn the_shipped_network_answers_the_same_for_ever() {
     let images = noise(40, 28, 2, 1);
     for isa in Isa::available() {
         let (unit, bytes) = (Normalization::unit(1), Arc::new(AlignedBytes::from(&*bytes)));
-        let classifier =
-            ImageClassifier::load_on(isa, &architecture, &unit, labels.clone(), bytes).unwrap();
+        let classifier = ImageClassifier::load_on(
+            isa,
+            Arithmetic::CURRENT,
+            &architecture,
+            &unit,
+            labels.clone(),
+            bytes,
+        )
+        .unwrap();
         let bits = answers(&classifier, &images);
         let digest = fnv(bits.into_iter().flat_map(u32::to_le_bytes));
         assert_eq!(format!("{digest:016x}"), SHIPPED, "{}", isa.name());
+    }
+}
+
+/// Weights that nobody trained, for the arrays of a network.
+fn drawn(arrays: &[(&str, &[usize])]) -> AlignedBytes {
+    let mut stream = Stream::new(1, "same bits", 1);
+    let mut number = || (stream.normal() * 0.1) as f32;
+    let values: Vec<Vec<f32>> = arrays
+        .iter()
+        .map(|(_, shape)| (0..shape.iter().product()).map(|_| number()).collect())
+        .collect();
+    let mut writer = PayloadWriter::new();
+    for ((name, shape), values) in arrays.iter().zip(&values) {
+        writer.array(name, shape, values);
+    }
+    writer.finish()
+}
+
+/// Versions from before 0.3.0 go on answering as they did.
+#[test]
+fn a_version_of_an_older_release_keeps_its_bits() {
+    let architecture = json!({"input": {"height": 15, "width": 15}, "layers": [
+        {"type": "conv2d", "filters": 16, "kernel": 3, "activation": "relu"},
+        {"type": "max_pool2d"},
+        {"type": "conv2d", "filters": 20, "kernel": 3, "padding": "same", "activation": "relu"},
+        {"type": "conv2d", "filters": 17, "kernel": 3},
+        {"type": "max_pool2d"},
+        {"type": "flatten"},
+        {"type": "dense", "units": 24, "activation": "relu"},
+        {"type": "dense", "units": "classes"},
+        {"type": "softmax"}
+    ]});
+    let architecture = Architecture::from_json(&architecture).unwrap();
+    let data = noise(40, 15, 3, 2);
+    let weights = Arc::new(drawn(&[
+        ("0.conv2d.kernel", &[3, 3, 1, 16]),
+        ("0.conv2d.bias", &[16]),
+        ("2.conv2d.kernel", &[3, 3, 16, 20]),
+        ("2.conv2d.bias", &[20]),
+        ("3.conv2d.kernel", &[3, 3, 20, 17]),
+        ("3.conv2d.bias", &[17]),
+        ("6.dense.kernel", &[68, 24]),
+        ("6.dense.bias", &[24]),
+        ("7.dense.kernel", &[24, 3]),
+        ("7.dense.bias", &[3]),
+    ]));
+    let digest = |isa, arithmetic| {
+        let (unit, labels) = (Normalization::unit(1), data.labels().to_vec());
+        let weights = weights.clone();
+        let classifier =
+            ImageClassifier::load_on(isa, arithmetic, &architecture, &unit, labels, weights);
+        let bits = answers(&classifier.unwrap(), &data);
+        format!("{:016x}", fnv(bits.into_iter().flat_map(u32::to_le_bytes)))
+    };
+    for isa in Isa::available() {
+        assert_eq!(digest(isa, Arithmetic::Direct), ANSWERED_BY_0_2_0, "{}", isa.name());
+        assert_ne!(digest(isa, Arithmetic::Winograd), ANSWERED_BY_0_2_0, "{}", isa.name());
     }
 }
 
@@ -161,4 +225,6 @@ fn a_known_training_gives_the_same_weights_for_ever() {
 }
 
 const SHIPPED: &str = "618ffbb0a501ad47";
+/// Written down from a build of that release.
+const ANSWERED_BY_0_2_0: &str = "2b45db4d7c843e09";
 const TRAINED: &str = "b56e9d3e7e6fd37c";

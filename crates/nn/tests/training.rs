@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use teller_nn::{
-    Architecture, CnnParams, EarlyStopping, Error, FittedCnn, ImageClassifier, ImageDataset,
-    ImageDatasetBuilder, Normalization, Optimizer, Schedule, UpdateRule, best, evaluate, fit,
-    fit_on, memory_needed,
+    Architecture, Arithmetic, CnnParams, EarlyStopping, Error, FittedCnn, ImageClassifier,
+    ImageDataset, ImageDatasetBuilder, Normalization, Optimizer, Schedule, UpdateRule, best,
+    evaluate, fit, fit_on, memory_needed,
 };
 use teller_numeric::{Cancelled, Control, Isa, Step, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, PayloadError};
@@ -114,6 +114,7 @@ fn it_learns_and_every_instruction_set_answers_alike() {
     let answers = |isa| {
         let classifier = ImageClassifier::load_on(
             isa,
+            Arithmetic::CURRENT,
             &fitted.architecture,
             &fitted.normalization,
             fitted.labels.clone(),
@@ -219,7 +220,13 @@ fn memory_grows_with_rows_and_batch() {
 fn load(fitted: &FittedCnn, labels: &[&str], bytes: &[u8]) -> Result<ImageClassifier, Error> {
     let labels = labels.iter().map(|&label| label.to_owned()).collect();
     let bytes = Arc::new(AlignedBytes::from(bytes));
-    ImageClassifier::load(&fitted.architecture, &fitted.normalization, labels, bytes)
+    ImageClassifier::load(
+        Arithmetic::CURRENT,
+        &fitted.architecture,
+        &fitted.normalization,
+        labels,
+        bytes,
+    )
 }
 
 const LABELS: [&str; 8] = ["0-", "0|", "2-", "2|", "4-", "4|", "6-", "6|"];
@@ -255,7 +262,9 @@ fn weights_are_checked_against_the_architecture() {
     let wider = Architecture::from_json(&wider).unwrap();
     let labels = fitted.labels.clone();
     let unit = Normalization::unit(1);
-    let refused = ImageClassifier::load(&wider, &unit, labels, Arc::new(bytes)).unwrap_err();
+    let refused =
+        ImageClassifier::load(Arithmetic::CURRENT, &wider, &unit, labels, Arc::new(bytes))
+            .unwrap_err();
     assert_eq!(
         refused.to_string(),
         "the payload's array \"0.conv2d.kernel\" is of shape [3, 3, 1, 6], expected shape [3, 3, 1, 7]"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
-use teller_nn::{Architecture, ImageClassifier, Normalization};
+use teller_nn::{Architecture, Arithmetic, ImageClassifier, Normalization};
 use teller_numeric::{Stream, Uninterrupted};
 use teller_payload::AlignedBytes;
 
@@ -25,7 +25,14 @@ fn digits() -> ImageClassifier {
     let architecture = Architecture::from_json(&model["architecture"]).unwrap();
     let bytes = std::fs::read(Path::new(MODEL).join("weights.bin")).unwrap();
     let weights = Arc::new(AlignedBytes::from(&*bytes));
-    ImageClassifier::load(&architecture, &Normalization::unit(1), labels, weights).unwrap()
+    ImageClassifier::load(
+        Arithmetic::CURRENT,
+        &architecture,
+        &Normalization::unit(1),
+        labels,
+        weights,
+    )
+    .unwrap()
 }
 
 pub(crate) fn run(python: Option<&Path>) {

@@ -101,3 +101,30 @@ fn an_upgraded_database_is_as_a_fresh_one_and_keeps_its_models() {
         assert_eq!(logged, 1);
     }
 }
+
+/// A version that says nothing of its arithmetic answers by that of the release that made it; its
+/// last bits are others.
+#[test]
+fn a_version_of_an_older_release_answers_by_its_own_arithmetic() {
+    let mut client = Database::with_demo().connect();
+    client.run(
+        "SELECT teller.create_model_table('public', 'old');
+         INSERT INTO old SELECT version, part, chunk, status,
+             info #- '{model,arithmetic}', payload
+         FROM teller.digits WHERE version = 1 ORDER BY part = '', part, chunk",
+    );
+    let (same, near): (bool, bool) = {
+        let row = client
+            .query_one(
+                "SELECT bool_and(old.probability = new.probability),
+                     bool_and(abs(old.probability - new.probability) < 1e-4)
+                 FROM demo.scans, teller.image_probabilities(image, 'old') AS old
+                 JOIN LATERAL teller.image_probabilities(image, 'teller.digits') AS new USING (label)
+                 WHERE id < 100",
+                &[],
+            )
+            .unwrap();
+        (row.get(0), row.get(1))
+    };
+    assert!(near && !same);
+}

@@ -66,12 +66,15 @@ pub(crate) struct Conv2d {
     kernel: usize,
     stride: usize,
     relu: bool,
+    /// Computed by Winograd's transforms, whose sums are others and so are their last bits.
+    winograd: bool,
     /// The output is the maximum over 2 x 2 pixels, which are not stored; those that no whole
     /// square covers are not computed.
     pool: bool,
 }
 
-/// Fewest channels and filters for which the transforms cost less than they save.
+/// Fewest channels and filters for which the transforms cost less than they save; whether a layer
+/// takes them depends on its shape alone.
 const WINOGRAD_CHANNELS: usize = 16;
 
 impl Conv2d {
@@ -86,7 +89,9 @@ impl Conv2d {
     ) -> Option<Self> {
         let rows = Side::new(height, kernel, stride, padding)?;
         let columns = Side::new(width, kernel, stride, padding)?;
-        Some(Self { rows, columns, channels, filters, kernel, stride, relu, pool: false })
+        let wide = channels.min(filters) >= WINOGRAD_CHANNELS;
+        let winograd = kernel == 3 && stride == 1 && wide;
+        Some(Self { rows, columns, channels, filters, kernel, stride, relu, winograd, pool: false })
     }
 
     /// The same layer followed by a pooling of size and stride 2.
@@ -94,10 +99,9 @@ impl Conv2d {
         Self { pool: true, ..self }
     }
 
-    /// Whether a layer takes the transforms depends on its shape alone: they give other bits.
-    fn is_winograd(&self) -> bool {
-        let wide = self.channels.min(self.filters) >= WINOGRAD_CHANNELS;
-        self.kernel == 3 && self.stride == 1 && wide
+    /// The same layer without transforms.
+    pub(crate) fn direct(self) -> Self {
+        Self { winograd: false, ..self }
     }
 
     /// Rows and columns of pixels of the convolution itself that somebody needs.
@@ -136,11 +140,11 @@ impl Layer for Conv2d {
     }
 
     fn scratch(&self) -> usize {
-        if self.is_winograd() { self.winograd_scratch() } else { self.direct_scratch() }
+        if self.winograd { self.winograd_scratch() } else { self.direct_scratch() }
     }
 
     fn training_scratch(&self) -> usize {
-        match self.is_winograd() {
+        match self.winograd {
             true => self.winograd_scratch(),
             false => self.direct_training_scratch(),
         }
@@ -152,11 +156,11 @@ impl Layer for Conv2d {
     }
 
     fn prepared(&self) -> usize {
-        if self.is_winograd() { self.transformed_len() } else { 0 }
+        if self.winograd { self.transformed_len() } else { 0 }
     }
 
     fn reversed(&self) -> usize {
-        match self.is_winograd() {
+        match self.winograd {
             true => self.transformed_len(),
             false => self.kernel * self.kernel * self.channels * self.filters,
         }
@@ -169,7 +173,7 @@ impl Layer for Conv2d {
         prepared: &mut [f32],
         reversed: Option<&mut [f32]>,
     ) {
-        match self.is_winograd() {
+        match self.winograd {
             true => self.winograd_prepare(isa, kernel, prepared, reversed),
             false => self.direct_prepare(kernel, reversed),
         }
@@ -187,7 +191,7 @@ impl Layer for Conv2d {
         results: Results<'_>,
         scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
-        match self.is_winograd() {
+        match self.winograd {
             true => self.winograd_forward(pass, weights, input, results, scratch),
             false => self.direct_forward(pass, weights, input, results, scratch),
         }
@@ -206,21 +210,21 @@ impl Layer for Conv2d {
             relu_gradient(pass.isa, ends.output, d_output);
         }
         let Some(d_input) = d_input else { return Ok(()) };
-        match self.is_winograd() {
+        match self.winograd {
             true => self.winograd_backward(pass, reversed, ends, d_output, d_input, scratch),
             false => self.direct_backward(pass, reversed, ends, d_output, d_input, scratch),
         }
     }
 
     fn gradient_rows(&self) -> usize {
-        match self.is_winograd() {
+        match self.winograd {
             true => self.transformed_len() / self.filters,
             false => self.kernel * self.kernel * self.channels,
         }
     }
 
     fn task_rows(&self) -> usize {
-        if self.is_winograd() { self.gradient_rows() / 4 } else { super::TASK_ROWS }
+        if self.winograd { self.gradient_rows() / 4 } else { super::TASK_ROWS }
     }
 
     fn kernel_gradient(
@@ -232,14 +236,14 @@ impl Layer for Conv2d {
         gradient: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
-        match self.is_winograd() {
+        match self.winograd {
             true => self.winograd_gradient(pass, rows, ends, d_output, gradient, scratch),
             false => self.direct_gradient(pass, rows, ends, d_output, gradient, scratch),
         }
     }
 
     fn finish_gradient(&self, isa: Isa, gradient: &[f32], kernel: &mut [f32]) {
-        if self.is_winograd() {
+        if self.winograd {
             self.winograd_finish(isa, gradient, kernel);
         }
     }
