@@ -1,7 +1,7 @@
 use teller_numeric::{Cancelled, OptionError};
 use teller_payload::{CheckpointError, PayloadError};
 
-use crate::ArchitectureError;
+use crate::{ArchitectureError, StartError};
 
 /// Why a network could not be trained, loaded or asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum Error {
     /// The stored weights are damaged or belong to another architecture.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// The training cannot start from these weights.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The training cannot go on from this checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -64,9 +64,16 @@ pub(crate) struct Placed {
     pub(crate) bias: Range<usize>,
     /// Where its prepared kernel is among all of them; empty if it reads the kernel itself.
     pub(crate) prepared: Range<usize>,
+    /// Whether training leaves its numbers as they are.
+    pub(crate) frozen: bool,
 }
 
 impl Placed {
+    /// Whether it has numbers that are trained, or would be if it were not frozen.
+    pub(crate) fn learns(&self) -> bool {
+        !self.kernel.is_empty()
+    }
+
     /// What `forward` reads, of a kernel and all prepared ones.
     pub(crate) fn weights<'a>(
         &self,
@@ -153,8 +160,34 @@ impl Network {
         self.weights = bias.end.next_multiple_of(LINE);
         let prepared = self.prepared..self.prepared + layer.prepared();
         self.prepared = prepared.end.next_multiple_of(LINE);
-        self.layers.push(Placed { name, layer, kernel, bias, prepared });
+        self.layers.push(Placed { name, layer, kernel, bias, prepared, frozen: false });
         Ok(())
+    }
+
+    /// Training is to leave the layers as they are whose names `is_frozen` knows.
+    pub(crate) fn freeze(&mut self, is_frozen: impl Fn(&str) -> bool) {
+        for placed in &mut self.layers {
+            placed.frozen = placed.learns() && is_frozen(&placed.name);
+        }
+    }
+
+    /// The first layer that training changes; what comes before it needs no gradient.
+    pub(crate) fn first_trained(&self) -> usize {
+        let trained = |placed: &Placed| placed.learns() && !placed.frozen;
+        self.layers.iter().position(trained).unwrap_or(self.layers.len())
+    }
+
+    /// Where the weights are that training changes.
+    pub(crate) fn trained(&self) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        let mut first = 0;
+        for frozen in self.layers.iter().filter(|placed| placed.frozen) {
+            ranges.push(first..frozen.kernel.start);
+            first = frozen.bias.end.next_multiple_of(LINE);
+        }
+        ranges.push(first..self.weights);
+        ranges.retain(|range| !range.is_empty());
+        ranges
     }
 
     /// Values of the widest layer of one image, the input included.

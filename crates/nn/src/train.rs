@@ -16,7 +16,7 @@ use crate::optimizer::{OptimizerState, Pace};
 use crate::progress::{Extent, Progress, REVISION, Tally};
 use crate::split::{Split, stratified};
 use crate::trainer::{Learning, Outcome, Trainer, floats_needed, rasters_needed};
-use crate::{Architecture, CnnParams, Error, ImageDataset, Shape};
+use crate::{Architecture, CnnParams, Error, ImageDataset, Shape, StartFrom};
 
 /// Trains a network on the threads of the ambient rayon pool, reporting a step for every epoch.
 ///
@@ -46,12 +46,43 @@ pub fn fit_on(
     resume: Option<SharedBytes>,
     control: &dyn Control,
 ) -> Result<FittedCnn, Error> {
+    run(isa, None, architecture, params, data, resume, control)
+}
+
+/// [`fit`] that starts from the weights of another network instead of random ones.
+///
+/// The frozen layers come out bit by bit as they went in. They take part in the forward pass as all
+/// do, dropout among them included, but below the first layer that is trained there is no backward
+/// pass.
+pub fn fine_tune(
+    start: &StartFrom,
+    architecture: &Architecture,
+    params: &CnnParams,
+    data: &ImageDataset,
+    resume: Option<SharedBytes>,
+    control: &dyn Control,
+) -> Result<FittedCnn, Error> {
+    run(Isa::detect(), Some(start), architecture, params, data, resume, control)
+}
+
+fn run(
+    isa: Isa,
+    start: Option<&StartFrom>,
+    architecture: &Architecture,
+    params: &CnnParams,
+    data: &ImageDataset,
+    resume: Option<SharedBytes>,
+    control: &dyn Control,
+) -> Result<FittedCnn, Error> {
     control.check()?;
     let classes = data.labels().len();
     if let [label] = data.labels() {
         return Err(Error::OneClass { label: label.clone() });
     }
-    let network = Network::new(architecture, classes, Purpose::Training)?;
+    let network = match start {
+        None => Network::new(architecture, classes, Purpose::Training)?,
+        Some(start) => start.network(architecture, data.labels())?,
+    };
     if data.shape() != network.input {
         let (got, expected) = (data.shape().to_string(), network.input.to_string());
         return Err(Error::Shape { got, expected });
@@ -66,12 +97,20 @@ pub fn fit_on(
     let class_weights = params.class_weights.resolve(data.labels(), labels)?;
     let changes = params.augmentation.is_some();
     let mut trainer = Trainer::new(&network, isa, batch, params.seed, changes)?;
-    let kernels = network.layers.iter().map(|placed| placed.kernel.clone());
-    let mut optimizer = params.update.start(network.weights, kernels.collect())?;
+    if let Some(start) = start {
+        start.fill(&network, data.labels(), &mut trainer.weights)?;
+    }
+    let trained = network.layers.iter().filter(|placed| !placed.frozen);
+    let kernels = trained.map(|placed| placed.kernel.clone()).collect();
+    let mut optimizer = params.update.start(network.weights, network.trained(), kernels)?;
     let training_rows = split.training.len() as u64;
     // The digest of the data knows labels by number only.
     let asked = format!("cnn {REVISION} {architecture:?} {params:?} {class_weights:?}");
-    let key = TrainingKey::new(&asked, data.digest(control)?);
+    let mut digest = data.digest(control)?;
+    if let Some(start) = start {
+        start.note(&mut digest);
+    }
+    let key = TrainingKey::new(&asked, digest);
     let extent = Extent {
         epochs: params.epochs,
         stopping: params.stopping,
@@ -126,17 +165,22 @@ pub fn memory_needed(
     classes: usize,
 ) -> Result<u64, Error> {
     let network = Network::new(architecture, classes, Purpose::Training)?;
+    Ok(memory_of(&network, params, rows))
+}
+
+/// [`memory_needed`] of a network, of which layers may be frozen.
+pub(crate) fn memory_of(network: &Network, params: &CnnParams, rows: u64) -> u64 {
     let batch = (params.batch_size as u64).min(rows) as usize;
     // The optimizer's memory, and the best epoch's weights; a checkpoint copies both, and the
     // weights.
     let kept = (params.update.moments() as u64 + 1) * network.weights as u64;
     let more = 2 * kept + network.weights as u64;
-    let floats = floats_needed(&network, batch).saturating_add(more);
+    let floats = floats_needed(network, batch).saturating_add(more);
     // The raster, the target and two row numbers.
     let dataset = rows.saturating_mul(network.input.len() as u64 + 12);
     let changes = params.augmentation.is_some();
-    let rasters = if changes { rasters_needed(&network, batch) as u64 } else { 0 };
-    Ok(floats.saturating_mul(4).saturating_add(dataset).saturating_add(rasters))
+    let rasters = if changes { rasters_needed(network, batch) as u64 } else { 0 };
+    floats.saturating_mul(4).saturating_add(dataset).saturating_add(rasters)
 }
 
 struct Training<'a> {

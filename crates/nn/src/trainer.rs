@@ -47,15 +47,15 @@ pub(crate) struct Trainer<'a> {
     gradient: Floats,
     /// Kernels as the forward pass reads them, where that is another way.
     prepared: Floats,
-    /// For each layer but the first, the kernel as the backward pass reads it.
+    /// For each layer behind the first trained one, the kernel as the backward pass reads it.
     reversed: Vec<Floats>,
     /// For each layer, the gradient from which that to its kernel is made, if it is another.
     unfinished: Vec<Floats>,
     /// For the whole batch: the input, then each layer's output.
     values: Vec<Floats>,
-    /// What each layer keeps for the backward pass.
+    /// What each layer from the first trained one on keeps for the backward pass.
     saved: Vec<Floats>,
-    /// The loss's gradient to each layer's output.
+    /// The loss's gradient to the output of each of those.
     d_values: Vec<Floats>,
     scratch: Floats,
     /// For each group, rasters on their way to the input; empty where images are not changed.
@@ -65,10 +65,13 @@ pub(crate) struct Trainer<'a> {
 
 /// Floats that a trainer holds.
 pub(crate) fn floats_needed(network: &Network, batch: usize) -> u64 {
-    let layers = network.layers.iter().map(|placed| {
+    let first = network.first_trained();
+    let layers = network.layers.iter().enumerate().map(|(index, placed)| {
         let layer = &placed.layer;
-        let images = batch as u64 * (2 * layer.output().len() + layer.saved()) as u64;
-        images + (layer.reversed() + unfinished(placed)) as u64
+        let [gradient, saved] = kept(first, index, placed);
+        let images = batch as u64 * (layer.output().len() + gradient + saved) as u64;
+        let reversed = reversed(first, index, placed);
+        images + (reversed + unfinished(placed)) as u64
     });
     let weights = 2 * network.weights as u64 + network.prepared as u64;
     let input = batch as u64 * network.input.len() as u64;
@@ -76,10 +79,21 @@ pub(crate) fn floats_needed(network: &Network, batch: usize) -> u64 {
     layers.sum::<u64>() + weights + input + scratch
 }
 
+/// Floats an image of the gradient to a layer's output, and of what it saves for the backward
+/// pass; both are for layers from the first trained one on.
+fn kept(first_trained: usize, index: usize, placed: &Placed) -> [usize; 2] {
+    if index < first_trained { [0; 2] } else { [placed.layer.output().len(), placed.layer.saved()] }
+}
+
+/// Floats of the kernel as the backward pass reads it, which ends at the first trained layer.
+fn reversed(first_trained: usize, index: usize, placed: &Placed) -> usize {
+    if index <= first_trained { 0 } else { placed.layer.reversed() }
+}
+
 /// Floats of the gradient from which that to the layer's kernel is made, 0 if it is the same.
 fn unfinished(placed: &Placed) -> usize {
     let len = placed.layer.gradient_rows() * placed.bias.len();
-    if len == placed.kernel.len() { 0 } else { len }
+    if placed.frozen || len == placed.kernel.len() { 0 } else { len }
 }
 
 /// Bytes of rasters that a trainer holds where images are changed.
@@ -104,13 +118,12 @@ impl<'a> Trainer<'a> {
             let mut stream = Stream::new(seed, "initial weights", index);
             placed.layer.initialize(&mut stream, &mut weights[placed.kernel.clone()]);
         }
-        let layers = || network.layers.iter();
+        let first = network.first_trained();
+        let layers = || network.layers.iter().enumerate();
         let images = |len: usize| Floats::zeros(batch.saturating_mul(len));
-        let outputs = || layers().map(|placed| images(placed.layer.output().len()));
-        let reversed = |(index, placed): (usize, &Placed)| match index {
-            // Nobody asks for the gradient to the images themselves.
-            0 => Floats::zeros(0),
-            _ => Floats::zeros(placed.layer.reversed()),
+        let backward = |which: usize| {
+            let buffers = layers().map(|(index, placed)| images(kept(first, index, placed)[which]));
+            buffers.collect::<Result<Vec<_>, _>>()
         };
         let scratch = batch.div_ceil(GROUP).saturating_mul(network.training_scratch());
         Ok(Self {
@@ -119,15 +132,17 @@ impl<'a> Trainer<'a> {
             weights,
             gradient: Floats::zeros(network.weights)?,
             prepared: Floats::zeros(network.prepared)?,
-            reversed: layers().enumerate().map(reversed).collect::<Result<_, _>>()?,
+            reversed: layers()
+                .map(|(index, placed)| Floats::zeros(reversed(first, index, placed)))
+                .collect::<Result<_, _>>()?,
             unfinished: layers()
-                .map(|placed| Floats::zeros(unfinished(placed)))
+                .map(|(_, placed)| Floats::zeros(unfinished(placed)))
                 .collect::<Result<_, _>>()?,
             values: std::iter::once(images(network.input.len()))
-                .chain(outputs())
+                .chain(layers().map(|(_, placed)| images(placed.layer.output().len())))
                 .collect::<Result<_, _>>()?,
-            saved: layers().map(|placed| images(placed.layer.saved())).collect::<Result<_, _>>()?,
-            d_values: outputs().collect::<Result<_, _>>()?,
+            saved: backward(1)?,
+            d_values: backward(0)?,
             scratch: Floats::zeros(scratch)?,
             rasters,
             outcomes: vec![Outcome::default(); batch],
@@ -192,11 +207,13 @@ impl<'a> Trainer<'a> {
         let network = self.network;
         let images = batch.rows.len();
         let outputs = network.layers.iter().map(|placed| placed.layer.output().len());
-        let lens = std::iter::once(network.input.len()).chain(outputs.clone());
+        let lens = std::iter::once(network.input.len()).chain(outputs);
         let values = by_group(&mut self.values, lens, images);
-        let d_values = by_group(&mut self.d_values, outputs, images);
-        let saved = network.layers.iter().map(|placed| placed.layer.saved());
-        let saved = by_group(&mut self.saved, saved, images);
+        let first = network.first_trained();
+        let layers = network.layers.iter().enumerate();
+        let backward = layers.map(|(index, placed)| kept(first, index, placed));
+        let d_values = by_group(&mut self.d_values, backward.clone().map(|len| len[0]), images);
+        let saved = by_group(&mut self.saved, backward.map(|len| len[1]), images);
         let scratch = self.scratch.chunks_mut(network.training_scratch());
         let outcomes = self.outcomes[..images].chunks_mut(GROUP);
         let mut rasters = self.rasters.chunks_mut(Changes::scratch(network.input.len()));
@@ -242,7 +259,7 @@ impl<'a> Trainer<'a> {
             network.layers.iter().enumerate().zip(&mut self.unfinished)
         {
             let columns = placed.bias.len();
-            if columns == 0 {
+            if columns == 0 || placed.frozen {
                 continue;
             }
             let kernel = parts.take(placed.kernel.clone());
@@ -325,11 +342,12 @@ impl Group<'_> {
             pass.control.check()?;
             outcome.target = batch.load(row, self.rasters, input);
         }
+        let first = network.first_trained();
         for (index, placed) in network.layers.iter().enumerate() {
             let (before, after) = self.values.split_at_mut(index + 1);
             let kernel = &weights[placed.kernel.clone()];
             let weights = placed.weights(kernel, &weights[placed.bias.clone()], prepared);
-            let saved = pass.noise.map(|_| &mut *self.saved[index]);
+            let saved = pass.noise.filter(|_| index >= first).map(|_| &mut *self.saved[index]);
             let results = Results { output: &mut *after[0], saved };
             placed.layer.forward(pass, weights, before[index], results, self.scratch)?;
         }
@@ -356,14 +374,16 @@ impl Group<'_> {
         pass: &Pass<'_>,
         reversed: &[Floats],
     ) -> Result<(), Cancelled> {
-        for (index, placed) in network.layers.iter().enumerate().rev() {
+        let first = network.first_trained();
+        for (index, placed) in network.layers.iter().enumerate().skip(first).rev() {
             let ends = Ends {
                 input: self.values[index],
                 output: self.values[index + 1],
                 saved: self.saved[index],
             };
             let (before, after) = self.d_values.split_at_mut(index);
-            let d_input = before.last_mut().map(|d_input| &mut **d_input);
+            // Nobody asks for the gradient to what no training changes.
+            let d_input = before.last_mut().filter(|_| index > first).map(|d_input| &mut **d_input);
             placed.layer.backward(pass, &reversed[index], ends, after[0], d_input, self.scratch)?;
         }
         Ok(())

@@ -95,16 +95,17 @@ impl UpdateRule {
         }
     }
 
-    /// For so many weights, of which the `kernels` decay.
+    /// For so many weights, of which those in `trained` change and the `kernels` decay.
     pub(crate) fn start(
         self,
         weights: usize,
+        trained: Vec<Range<usize>>,
         kernels: Vec<Range<usize>>,
     ) -> Result<OptimizerState, Error> {
         let second = if self.moments() > 1 { weights } else { 0 };
         let (first, second) = (Floats::zeros(weights)?, Floats::zeros(second)?);
         let squares = Vec::with_capacity(weights.div_ceil(CHUNK));
-        Ok(OptimizerState { rule: self, kernels, steps: 0, first, second, squares })
+        Ok(OptimizerState { rule: self, trained, kernels, steps: 0, first, second, squares })
     }
 }
 
@@ -112,6 +113,7 @@ impl UpdateRule {
 #[derive(Debug)]
 pub(crate) struct OptimizerState {
     rule: UpdateRule,
+    trained: Vec<Range<usize>>,
     kernels: Vec<Range<usize>>,
     steps: u64,
     first: Floats,
@@ -154,29 +156,30 @@ impl OptimizerState {
                 decay::penalize(isa, weight_decay, &self.kernels, weights, gradient);
             }
         }
-        let chunks = weights
-            .par_chunks_mut(CHUNK)
-            .zip(gradient.par_chunks(CHUNK))
-            .zip(self.first.par_chunks_mut(CHUNK));
-        match optimizer {
-            Optimizer::Adam | Optimizer::AdamW => {
-                let rates = adam::Rates::new(rate, self.steps);
-                chunks.zip(self.second.par_chunks_mut(CHUNK)).for_each(
-                    |(((weights, gradient), mean), square)| {
+        for range in &self.trained {
+            let chunks = weights[range.clone()]
+                .par_chunks_mut(CHUNK)
+                .zip(gradient[range.clone()].par_chunks(CHUNK))
+                .zip(self.first[range.clone()].par_chunks_mut(CHUNK));
+            match optimizer {
+                Optimizer::Adam | Optimizer::AdamW => {
+                    let rates = adam::Rates::new(rate, self.steps);
+                    let second = self.second[range.clone()].par_chunks_mut(CHUNK);
+                    chunks.zip(second).for_each(|(((weights, gradient), mean), square)| {
                         isa.vectorize(adam::update, (rates, weights, gradient, mean, square));
-                    },
-                );
-            }
-            Optimizer::Sgd { momentum, nesterov } => {
-                let rates = sgd::Rates { rate: rate as f32, momentum: momentum as f32 };
-                chunks.for_each(|((weights, gradient), velocity)| {
-                    let arguments = (rates, weights, gradient, velocity);
-                    if nesterov {
-                        isa.vectorize(sgd::update_nesterov, arguments);
-                    } else {
-                        isa.vectorize(sgd::update, arguments);
-                    }
-                });
+                    });
+                }
+                Optimizer::Sgd { momentum, nesterov } => {
+                    let rates = sgd::Rates { rate: rate as f32, momentum: momentum as f32 };
+                    chunks.for_each(|((weights, gradient), velocity)| {
+                        let arguments = (rates, weights, gradient, velocity);
+                        if nesterov {
+                            isa.vectorize(sgd::update_nesterov, arguments);
+                        } else {
+                            isa.vectorize(sgd::update, arguments);
+                        }
+                    });
+                }
             }
         }
     }

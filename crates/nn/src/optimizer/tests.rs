@@ -12,7 +12,9 @@ const WEIGHTS: usize = KERNEL + 10;
 fn run(isa: Isa, rule: UpdateRule, steps: u32) -> Vec<f32> {
     let mut stream = Stream::new(5, "weights", 0);
     let mut weights: Vec<f32> = (0..WEIGHTS).map(|_| stream.normal() as f32).collect();
-    let mut state = rule.start(WEIGHTS, std::iter::once(0..KERNEL).collect()).unwrap();
+    let mut state = rule
+        .start(WEIGHTS, std::iter::once(0..WEIGHTS).collect(), std::iter::once(0..KERNEL).collect())
+        .unwrap();
     for step in 0..steps {
         let mut gradient: Vec<f32> = weights.iter().map(|w| w - 1.0).collect();
         state.update(isa, 0.01 / f64::from(step + 1), &mut weights, &mut gradient);
