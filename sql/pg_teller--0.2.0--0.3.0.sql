@@ -60,3 +60,20 @@ CREATE FUNCTION teller.describe_architecture(architecture jsonb, classes int DEF
     AS 'MODULE_PATHNAME', 'describe_architecture_wrapper';
 COMMENT ON FUNCTION teller.describe_architecture(jsonb, int) IS
     'The layers of an architecture: what each gives, learns, computes and holds for one image';
+
+-- Where a version's training started from.
+
+CREATE FUNCTION teller.list_starts()
+    RETURNS TABLE(model regclass, version int, start_model text, start_version int,
+                  start_digest text)
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'list_starts_wrapper';
+COMMENT ON FUNCTION teller.list_starts() IS
+    'The versions whose weights trainings started from, of all models that the caller may read';
+
+CREATE OR REPLACE VIEW teller.model_versions AS
+SELECT model, version, status, task, algorithm, metrics, rows, trained_at, trained_by, seconds,
+       extension_version, digest, options, data, rows_digest, seed, peak_memory,
+       start_model, start_version, start_digest
+FROM teller.list_versions() LEFT JOIN teller.list_lineage() USING (model, version)
+     LEFT JOIN teller.list_starts() USING (model, version);

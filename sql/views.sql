@@ -25,10 +25,20 @@ CREATE FUNCTION teller.list_steps()
 COMMENT ON FUNCTION teller.list_steps() IS
     'The training steps of all models that the caller may run';
 
+CREATE FUNCTION teller.list_starts()
+    RETURNS TABLE(model regclass, version int, start_model text, start_version int,
+                  start_digest text)
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'list_starts_wrapper';
+COMMENT ON FUNCTION teller.list_starts() IS
+    'The versions whose weights trainings started from, of all models that the caller may read';
+
 CREATE VIEW teller.model_versions AS
 SELECT model, version, status, task, algorithm, metrics, rows, trained_at, trained_by, seconds,
-       extension_version, digest, options, data, rows_digest, seed, peak_memory
-FROM teller.list_versions() LEFT JOIN teller.list_lineage() USING (model, version);
+       extension_version, digest, options, data, rows_digest, seed, peak_memory,
+       start_model, start_version, start_digest
+FROM teller.list_versions() LEFT JOIN teller.list_lineage() USING (model, version)
+     LEFT JOIN teller.list_starts() USING (model, version);
 COMMENT ON VIEW teller.model_versions IS 'All versions of all models that the caller may run';
 
 CREATE VIEW teller.models AS

@@ -3,8 +3,8 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::PgSqlErrorCode as Code;
 
-use teller_nn::ArchitectureError;
 use teller_nn::vision::ImageError;
+use teller_nn::{ArchitectureError, StartError};
 use teller_numeric::{Cancelled, OptionError};
 
 use crate::bridge::interrupts;
@@ -83,6 +83,10 @@ pub enum Error {
     Option(Box<OptionError>),
     #[error(transparent)]
     Architecture(Box<ArchitectureError>),
+    #[error(transparent)]
+    Start(Box<StartError>),
+    #[error("the training starts from version {version} of model {model}, which {why}")]
+    StartGone { model: String, version: i32, why: &'static str },
     #[error("{0}")]
     Gate(String),
     #[error("the training data must be one SELECT")]
@@ -181,6 +185,7 @@ impl Error {
             | Self::NotPromotable { .. }
             | Self::NoNumbers { .. }
             | Self::InProduction { .. }
+            | Self::StartGone { .. }
             | Self::NoEarlierVersion { .. }
             | Self::NoDefault(_) => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::NoVersion { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
@@ -189,6 +194,7 @@ impl Error {
             | Self::UnreadableOptions(_)
             | Self::Option(_)
             | Self::Architecture(_)
+            | Self::Start(_)
             | Self::Gate(_)
             | Self::Data(_)
             | Self::K(_)
@@ -267,6 +273,22 @@ impl Error {
                 | ArchitectureError::UnknownType { nearest, .. } => did_you_mean(nearest),
                 _ => None,
             },
+            Self::Start(error) => match &**error {
+                StartError::UnknownLayer { nearest, known, .. } => {
+                    let known = known.join(", ");
+                    Some(suggestion(nearest.as_deref(), "The layers that learn are", &known))
+                }
+                StartError::NothingFits { .. } => Some(
+                    "Leave \"architecture\" out to take that of the model to start from."
+                        .to_owned(),
+                ),
+                StartError::Untrained { .. } | StartError::AllFrozen => None,
+            },
+            Self::StartGone { .. } => Some(
+                "CALL teller.retrain with the option \"start_from\": a version that there is, or \
+                 null to start from random weights."
+                    .to_owned(),
+            ),
             Self::UnknownColumn { nearest, known, .. } => {
                 Some(suggestion(nearest.as_deref(), "The task's columns are", known))
             }
@@ -390,6 +412,7 @@ impl From<teller_nn::Error> for Error {
                 error.into()
             }
             Source::Architecture(error) => Self::Architecture(Box::new(error)),
+            Source::Start(error) => Self::Start(Box::new(error)),
             Source::NoRows | Source::OneClass { .. } | Source::Shape { .. } => {
                 Self::Data(error.to_string())
             }

@@ -9,6 +9,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use serde_json::Value;
 
+use crate::catalog::manifest::StartPoint;
 use crate::catalog::model_table::Privilege;
 use crate::catalog::models::each_model;
 use crate::catalog::store::LOG;
@@ -89,6 +90,38 @@ fn list_lineage() -> Result<
                 info["peak_memory"].as_i64(),
             ))
         })
+    })?;
+    Ok(TableIterator::new(rows))
+}
+
+#[pg_extern(sql = false)]
+fn list_starts() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(model, pg_sys::Oid),
+            name!(version, Option<i32>),
+            name!(start_model, Option<String>),
+            name!(start_version, Option<i32>),
+            name!(start_digest, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let rows = each_model(|table| {
+        if !table.permits(Privilege::Read) {
+            return Ok(Vec::new());
+        }
+        let starts = table.manifests(|row| {
+            let point = row.info().and_then(|mut info| info.get_mut("start_from").map(Value::take));
+            let point = point.and_then(|point| serde_json::from_value::<StartPoint>(point).ok());
+            Ok(point.map(|point| {
+                let model = point.model.unwrap_or_else(|| table.name());
+                let (number, digest) = (Some(point.version), Some(point.digest));
+                (table.oid(), row.version(), Some(model), number, digest)
+            }))
+        })?;
+        Ok(starts.into_iter().flatten().collect())
     })?;
     Ok(TableIterator::new(rows))
 }

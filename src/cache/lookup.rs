@@ -81,11 +81,16 @@ pub fn readable(table: pg_sys::Oid) -> Result<Rc<Model>, Error> {
     load(table, Privilege::Read, Wanted::Production)
 }
 
+/// A version that was looked up already, by somebody who checked the caller's privilege.
+pub fn of_version(table: &ModelTable, version: &Version) -> Result<Rc<Model>, Error> {
+    shared::refuse_lost()?;
+    kept::get_or_load(table, version)
+}
+
 fn load(table: pg_sys::Oid, privilege: Privilege, wanted: Wanted) -> Result<Rc<Model>, Error> {
     shared::refuse_lost()?;
     let opened = ModelTable::open(table, privilege)?;
-    let version = Version::find(&opened, wanted)?;
-    kept::get_or_load(&opened, &version)
+    of_version(&opened, &Version::find(&opened, wanted)?)
 }
 
 fn forget_other_snapshots(statement: &mut Statement) {

@@ -9,5 +9,6 @@ mod lookup;
 mod model;
 mod shared;
 
-pub use lookup::{readable, served, version};
+pub use lookup::{of_version, readable, served, version};
 pub use model::{ImageModelInfo, Model, Parts, WEIGHTS};
+pub use shared::refuse_lost;

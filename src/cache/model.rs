@@ -155,10 +155,17 @@ struct Scratch {
     workspace: Workspace,
 }
 
+impl ImageModelInfo {
+    /// What the manifest says, or what is wrong with that.
+    pub fn read(manifest: &Manifest) -> Result<Self, String> {
+        serde_json::from_value(manifest.model.clone())
+            .map_err(|error| format!("its model description cannot be read: {error}"))
+    }
+}
+
 impl ImageModel {
     fn load(manifest: &Manifest, weights: SharedBytes) -> Result<Self, String> {
-        let info: ImageModelInfo = serde_json::from_value(manifest.model.clone())
-            .map_err(|error| format!("its model description cannot be read: {error}"))?;
+        let info = ImageModelInfo::read(manifest)?;
         let architecture = Architecture::from_json(&info.architecture)
             .map_err(|error| format!("its architecture is wrong: {error}"))?;
         let classifier = ImageClassifier::load(

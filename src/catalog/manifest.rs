@@ -50,6 +50,17 @@ pub struct Part {
     pub sha256: String,
 }
 
+/// The version whose weights a training starts from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartPoint {
+    /// Its model, with the schema; none if that is the trained model itself, by whatever name.
+    pub model: Option<String>,
+    /// Its number.
+    pub version: i32,
+    /// Its digest.
+    pub digest: String,
+}
+
 /// What is trained: enough to train it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
@@ -64,6 +75,9 @@ pub struct Definition {
     /// Other settings that its meaning depends on; 0.1.0 noted none.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
+    /// What the option of that name led to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_from: Option<StartPoint>,
 }
 
 /// Where a version comes from, besides its definition.

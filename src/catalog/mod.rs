@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod data;
+pub mod digest;
 pub mod life;
 pub mod manifest;
 pub mod model_table;

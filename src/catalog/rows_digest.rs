@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use sha2::{Digest, Sha256};
 
+use crate::catalog::digest::hex;
+
 /// Hashing many small values one by one would cost more than the hash.
 const BUFFER_BYTES: usize = 16 * 1024;
 
@@ -56,7 +58,7 @@ impl RowsDigest {
     pub fn finish(self) -> String {
         let mut state = self.0.into_inner();
         state.flush();
-        state.hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&state.hasher.finalize())
     }
 }
 

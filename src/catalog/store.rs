@@ -7,11 +7,11 @@ use std::sync::Arc;
 use pgrx::pg_sys;
 use pgrx::spi::Spi;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use teller_payload::{AlignedBytes, SharedBytes};
 
 use crate::cache::Parts;
 use crate::catalog::audit::{self, Action};
+use crate::catalog::digest::digest_of;
 use crate::catalog::life::{Change, status};
 use crate::catalog::manifest::{GATE, Manifest, Part};
 use crate::catalog::model_table::{ModelTable, Privilege};
@@ -75,19 +75,7 @@ impl TrainedVersion {
 
     /// Lengths and digests of the parts, and the digest over all.
     pub fn describe(&self) -> (BTreeMap<String, Part>, String) {
-        let parts: BTreeMap<String, Part> = self
-            .parts
-            .iter()
-            .map(|(name, payload)| {
-                let sha256 = hex(&Sha256::digest(&***payload));
-                ((*name).to_owned(), Part { bytes: payload.len() as u64, sha256 })
-            })
-            .collect();
-        let mut all = Sha256::new();
-        for (name, part) in &parts {
-            all.update(format!("{name} {}\n", part.sha256));
-        }
-        (parts, hex(&all.finalize()))
+        digest_of(self.parts.iter().map(|(name, payload)| (*name, &***payload)))
     }
 }
 
@@ -131,8 +119,4 @@ pub fn conclude(
     }
     writer.put_into_production(version, Change::Promote)?;
     Ok(status::PRODUCTION)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

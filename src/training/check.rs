@@ -13,6 +13,7 @@ use crate::catalog::version::{Version, Wanted};
 use crate::error::Error;
 use crate::training::Plan;
 use crate::training::progress::Progress;
+use crate::training::start::Trainee;
 
 /// How a second training compares with the stored version.
 pub struct Comparison {
@@ -37,10 +38,11 @@ pub fn retrain_check(model: pg_sys::Oid, version: i32) -> Result<Comparison, Err
     {
         return Err(Error::OwnersCheck { model: table.name(), version });
     }
-    let definition = &manifest.definition;
-    let plan = Plan::read(definition)?;
-    let Definition { search_path, settings, .. } = definition;
-    let reader = Reader::Stored { role: table.owner(), search_path, settings };
+    let mut definition = manifest.definition;
+    let Definition { search_path, settings, .. } = definition.clone();
+    let reader =
+        Reader::Stored { role: table.owner(), search_path: &search_path, settings: &settings };
+    let plan = Plan::read(&mut definition, Trainee { model: Some(model), reader })?;
     let (prepared, rows) = plan.prepare(&definition.data, reader)?;
     let mut progress = Progress::new(prepared.step_noun());
     let trained = prepared.fit(None, &Rhythm::never(), &mut |event| {

@@ -16,9 +16,11 @@ use crate::bridge::rhythm::Rhythm;
 use crate::bridge::workers::{self, Event};
 use crate::cache::{ImageModelInfo, WEIGHTS};
 use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
+use crate::catalog::manifest::StartPoint;
 use crate::catalog::store::{CONFUSION, TrainedVersion};
 use crate::error::Error;
 use crate::settings;
+use crate::training::start::{Source, Trainee};
 use crate::training::{Fit, Trained, metrics, most};
 
 const COLUMNS: [Column; 2] = [
@@ -34,19 +36,42 @@ pub struct Plan {
     architecture: Architecture,
     preprocessing: Preprocessing,
     params: CnnParams,
+    source: Option<Source>,
 }
 
 impl Plan {
-    pub fn read(options: &mut Options) -> Result<Self, Error> {
+    pub fn read(
+        options: &mut Options,
+        start_from: &mut Option<StartPoint>,
+        trainee: Trainee,
+    ) -> Result<Self, Error> {
         options.choice("algorithm", &[("cnn", ())])?;
-        let architecture = match options.value("architecture") {
-            None => Architecture::named(DEFAULT_ARCHITECTURE),
-            Some(given) => Architecture::read(given),
+        let source = Source::read(options, start_from, trainee)?;
+        let architecture = match (options.value("architecture"), &source) {
+            (Some(given), _) => Architecture::read(given),
+            (None, Some(source)) => Ok(source.architecture.clone()),
+            (None, None) => Architecture::named(DEFAULT_ARCHITECTURE),
         }
         .map_err(teller_nn::Error::from)?;
-        let preprocessing = Preprocessing::read(options, architecture.input)?;
+        let preprocessing = match (options.value("preprocessing"), &source) {
+            (None, Some(source)) => source.info.preprocessing.for_input(architecture.input)?,
+            _ => Preprocessing::read(options, architecture.input)?,
+        };
         let params = CnnParams::read(options)?;
-        Ok(Self { architecture, preprocessing, params })
+        if let Some(source) = &source {
+            source.weights.check(&architecture)?;
+        }
+        Ok(Self { architecture, preprocessing, params, source })
+    }
+
+    /// Checks the network for `labels`, and tells the bytes that its training on `rows` images
+    /// needs.
+    fn needed(&self, rows: u64, labels: &[String]) -> Result<u64, teller_nn::Error> {
+        let Self { architecture, params, .. } = self;
+        match &self.source {
+            None => teller_nn::memory_needed(architecture, params, rows, labels.len()),
+            Some(source) => source.weights.memory_needed(architecture, params, rows, labels),
+        }
     }
 
     pub fn seed(&self) -> u64 {
@@ -57,22 +82,25 @@ impl Plan {
     pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit + '_>, RowsRead), Error> {
         let limit = settings::max_training_memory();
         let (builder, read) = read_dataset(query, &self.preprocessing, limit)?;
-        let dataset = builder.finish()?;
-        let (rows, classes) = (dataset.len() as u64, dataset.labels().len());
-        self.architecture.check(classes).map_err(teller_nn::Error::from)?;
-        let needed = teller_nn::memory_needed(&self.architecture, &self.params, rows, classes)?;
+        let mut dataset = builder.finish()?;
+        let (rows, labels) = (dataset.len() as u64, dataset.labels());
+        let needed = self.needed(rows, labels)?;
         if needed > limit {
-            let what = format!("{rows} images of {classes} classes");
+            let what = format!("{rows} images of {} classes", labels.len());
             let fits = most(1..=rows, |rows| {
-                let needed =
-                    teller_nn::memory_needed(&self.architecture, &self.params, rows, classes);
-                needed.is_ok_and(|needed| needed <= limit)
+                self.needed(rows, labels).is_ok_and(|needed| needed <= limit)
             });
             let fits = match fits {
                 Some(rows) => format!("{rows} images"),
                 None => "a smaller network, image or batch_size".to_owned(),
             };
             return Err(Error::TrainingMemory { what, needed, limit, fits: Some(fits) });
+        }
+        // The layers that are taken over know numbers of this scale.
+        if let Some(source) = &self.source
+            && source.architecture.input.channels == self.architecture.input.channels
+        {
+            dataset.normalization = source.info.normalization.clone();
         }
         Ok((Box::new(Prepared { plan: self, dataset }), read))
     }
@@ -90,15 +118,21 @@ impl Fit for Prepared<'_> {
 
     fn fit(
         &self,
-        start: Option<SharedBytes>,
+        resume: Option<SharedBytes>,
         rhythm: &Rhythm,
         on_event: &mut dyn FnMut(Event) -> Result<(), Error>,
     ) -> Result<Trained, Error> {
-        let Plan { architecture, params, preprocessing } = self.plan;
+        let Plan { architecture, params, preprocessing, source } = self.plan;
+        let data = &self.dataset;
         let fitted = workers::run(
             settings::threads(),
             rhythm,
-            |control| teller_nn::fit(architecture, params, &self.dataset, start, control),
+            |control| match source {
+                None => teller_nn::fit(architecture, params, data, resume, control),
+                Some(Source { weights, .. }) => {
+                    teller_nn::fine_tune(weights, architecture, params, data, resume, control)
+                }
+            },
             on_event,
         )??;
         let figures = fitted.metrics();

@@ -8,6 +8,7 @@ mod progress;
 mod promotion;
 mod recommendation;
 mod retrain;
+mod start;
 mod train;
 
 use std::ops::RangeInclusive;
@@ -28,6 +29,7 @@ use crate::catalog::store::TrainedVersion;
 use crate::catalog::timestamp;
 use crate::error::Error;
 use promotion::Promotion;
+use start::Trainee;
 
 pub use check::retrain_check;
 pub use evaluation::evaluate_version;
@@ -39,10 +41,10 @@ trait Fit {
     /// What a step is called.
     fn step_noun(&self) -> &'static str;
 
-    /// Trains; from the checkpoint `start`, if there is one, to the same result as without.
+    /// Trains; from the checkpoint `resume`, if there is one, to the same result as without.
     fn fit(
         &self,
-        start: Option<SharedBytes>,
+        resume: Option<SharedBytes>,
         rhythm: &Rhythm,
         on_event: &mut dyn FnMut(Event) -> Result<(), Error>,
     ) -> Result<Trained, Error>;
@@ -94,12 +96,14 @@ enum Engine {
 }
 
 impl Plan {
-    fn read(definition: &Definition) -> Result<Self, Error> {
-        let mut options = Options::new(definition.task.name(), &definition.options)?;
+    /// Checks the options, and fixes in the definition what they lead to.
+    fn read(definition: &mut Definition, trainee: Trainee) -> Result<Self, Error> {
+        let Definition { task, options, start_from, .. } = definition;
+        let mut options = Options::new(task.name(), options)?;
         let promotion = Promotion::read(&mut options)?;
-        let engine = match definition.task {
+        let engine = match task {
             Task::ImageClassification => Engine::ImageClassification(Box::new(
-                image_classification::Plan::read(&mut options)?,
+                image_classification::Plan::read(&mut options, start_from, trainee)?,
             )),
             Task::Recommendation => {
                 Engine::Recommendation(recommendation::Plan::read(&mut options)?)

@@ -71,14 +71,14 @@ impl Fit for Prepared<'_> {
 
     fn fit(
         &self,
-        start: Option<SharedBytes>,
+        resume: Option<SharedBytes>,
         rhythm: &Rhythm,
         on_event: &mut dyn FnMut(Event) -> Result<(), Error>,
     ) -> Result<Trained, Error> {
         let fitted = workers::run(
             settings::threads(),
             rhythm,
-            |control| teller_recommend::fit(self.algorithm, &self.data, start, control),
+            |control| teller_recommend::fit(self.algorithm, &self.data, resume, control),
             on_event,
         )??;
         let share = |(name, part)| (name, Arc::new(part));

@@ -21,6 +21,7 @@ use crate::catalog::timestamp;
 use crate::catalog::version::{Version, Wanted};
 use crate::error::Error;
 use crate::training::progress::Progress;
+use crate::training::start::{START_FROM, Trainee};
 use crate::training::{Fit, Meter, Plan, Trained, manifest};
 
 /// The option whose value is SQL that runs in the owner's name.
@@ -41,11 +42,14 @@ pub fn retrain(
     let table = ModelTable::open(model, Privilege::Train)?;
     let _lock = TrainingLock::acquire(model)
         .ok_or_else(|| Error::AlreadyTraining { model: table.name() })?;
-    let definition = definition(&table, options)?;
+    let mut definition = definition(&table, options)?;
     let Definition { search_path, settings, .. } = definition.clone();
     let reader =
         Reader::Stored { role: table.owner(), search_path: &search_path, settings: &settings };
-    let plan = Plan::read(&definition)?;
+    // What the caller names anew, he must be allowed to start from himself.
+    let reads_source = if is_given(options, START_FROM) { Reader::Caller } else { reader };
+    let trainee = Trainee { model: Some(model), reader: reads_source };
+    let plan = Plan::read(&mut definition, trainee)?;
     let (prepared, rows) = plan.prepare(&definition.data, reader)?;
     let progress = None;
     let lineage = meter.lineage(&plan, rows);
@@ -96,10 +100,17 @@ fn definition(table: &ModelTable, options: &Value) -> Result<Definition, Error> 
     if given.contains_key(GATE) && !identity::has_privileges_of(table.owner()) {
         return Err(Error::OwnersOption { model: table.name(), option: GATE });
     }
+    if is_given(options, START_FROM) {
+        definition.start_from = None;
+    }
     if let Value::Object(stored) = &mut definition.options {
         stored.extend(given.clone());
     }
     Ok(definition)
+}
+
+fn is_given(options: &Value, name: &str) -> bool {
+    options.get(name).is_some()
 }
 
 /// The interrupted training of the model if it is this one, else a new one.

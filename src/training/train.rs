@@ -10,10 +10,12 @@ use crate::bridge::transaction::refuse_read_only;
 use crate::bridge::workers::Event;
 use crate::catalog::manifest::{Definition, Task};
 use crate::catalog::model_table::ModelTable;
+use crate::catalog::name::TableName;
 use crate::catalog::store;
 use crate::catalog::version::parse_task;
 use crate::error::Error;
 use crate::training::progress::Progress;
+use crate::training::start::Trainee;
 use crate::training::{Meter, Plan, manifest};
 
 /// The arguments of `teller.train`.
@@ -37,14 +39,16 @@ pub struct Outcome {
 pub fn train(request: Request) -> Result<Outcome, Error> {
     let meter = Meter::start();
     refuse_read_only(c"teller.train");
-    let definition = Definition {
+    let mut definition = Definition {
         task: Task::parse(request.task)?,
         options: request.options,
         data: request.data.to_owned(),
         search_path: session::search_path(),
         settings: session::settings(),
+        start_from: None,
     };
-    let plan = Plan::read(&definition)?;
+    let model = TableName::parse(request.model)?.find();
+    let plan = Plan::read(&mut definition, Trainee { model, reader: Reader::Caller })?;
     let table = store::find_or_create(request.model)?;
     refuse_other_task(&table, definition.task)?;
     let (prepared, rows) = plan.prepare(&definition.data, Reader::Caller)?;

@@ -245,7 +245,13 @@ impl ImageClassifier {
         Ok(&mut from[..len])
     }
 
-    pub(crate) fn architecture(&self) -> &Architecture {
+    /// The weights as they are stored.
+    pub fn payload(&self) -> &[u8] {
+        self.payload.bytes()
+    }
+
+    /// The network, every default written out.
+    pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 

@@ -90,12 +90,8 @@ impl StartFrom {
         }
     }
 
-    /// Checks the whole, for the labels that are to be learned.
-    pub fn check_with(&self, architecture: &Architecture, labels: &[String]) -> Result<(), Error> {
-        self.network(architecture, labels).map(drop)
-    }
-
-    /// Bytes that [`fine_tune`](crate::fine_tune) needs at most, with these weights: see
+    /// Checks the whole for the labels that are to be learned, and tells the bytes that
+    /// [`fine_tune`](crate::fine_tune) needs at most, with these weights: see
     /// [`memory_needed`](crate::memory_needed).
     pub fn memory_needed(
         &self,
@@ -160,19 +156,20 @@ impl StartFrom {
         let known = || names().map(str::to_owned).collect::<Vec<_>>();
         let head = names().next_back();
         let untaken = |placed: &Placed| {
+            if head == Some(&placed.name) {
+                if self.head == Head::New {
+                    return Some("the head is to be new");
+                }
+                if self.labels != labels {
+                    return Some("the labels are others");
+                }
+            }
             let mut arrays = codec::arrays(placed).into_iter().flatten();
             let fits = |(name, shape): (String, Vec<usize>)| {
                 self.weights.array_of::<f32>(&name, &shape).is_ok()
             };
-            if !arrays.all(fits) {
-                Some("it has another shape there or does not exist")
-            } else if head == Some(&placed.name) && self.head == Head::New {
-                Some("the head is to be new")
-            } else if head == Some(&placed.name) && self.labels != labels {
-                Some("the labels are others")
-            } else {
-                None
-            }
+            let why = "it has another shape there or does not exist";
+            (!arrays.all(fits)).then_some(why)
         };
         for name in &self.freeze {
             let placed = learning().find(|placed| placed.name == *name);

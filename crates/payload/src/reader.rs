@@ -38,6 +38,11 @@ impl Payload {
         Ok(Self { bytes, entries })
     }
 
+    /// The whole of it.
+    pub fn bytes(&self) -> &[u8] {
+        (*self.bytes).as_ref()
+    }
+
     /// Names, types and shapes of all arrays, in the order in which they were written.
     pub fn arrays(&self) -> impl Iterator<Item = (&str, &'static str, &[u64])> {
         self.entries.iter().map(|entry| (&*entry.name, entry.kind.name(), &*entry.shape))

@@ -14,6 +14,7 @@ use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
 use teller_payload::ALIGNMENT;
 
+use crate::catalog::digest::hex;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::model_table::ModelTable;
 use crate::catalog::version::StoredPart;
@@ -137,7 +138,7 @@ impl Identity {
         header[8..16].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         header[16..24].copy_from_slice(&(len as u64).to_le_bytes());
         header[32..].copy_from_slice(&digest);
-        let short = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let short = hex(&digest[..16]);
         let table = table.oid().to_u32();
         let name = Name { database, table, version, digest: short };
         Some(Self { name, parts, len, header })

@@ -99,6 +99,15 @@ impl Preprocessing {
         )?;
         let background = nested.integer("background", 255, 0..=255)? as u8;
         nested.finish()?;
+        Self::of_input(input, fit, background)
+    }
+
+    /// The same fitting and background for images of another network.
+    pub fn for_input(&self, input: Input) -> Result<Self, OptionError> {
+        Self::of_input(input, self.fit, self.background)
+    }
+
+    fn of_input(input: Input, fit: Fit, background: u8) -> Result<Self, OptionError> {
         let Input { height, width, channels } = input;
         Self::new(height, width, channels, fit, background).map_err(|error| OptionError::Invalid {
             subject: "the architecture's input".to_owned(),

@@ -9,6 +9,7 @@ mod determinism;
 mod documents;
 mod explain;
 mod extension;
+mod fine_tuning;
 mod forgery;
 mod hostile;
 mod images;

@@ -48,7 +48,7 @@ fn may(role: &str, need: Need) -> bool {
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate) and `SCHEMA.scans`.
-const FUNCTIONS: [(&str, Need, &str); 33] = [
+const FUNCTIONS: [(&str, Need, &str); 34] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -82,6 +82,7 @@ const FUNCTIONS: [(&str, Need, &str); 33] = [
     ("describe_architecture(jsonb,integer)", Nothing, "describe_architecture('\"small\"')"),
     ("list_versions()", Nothing, "list_versions()"),
     ("list_lineage()", Nothing, "list_lineage()"),
+    ("list_starts()", Nothing, "list_starts()"),
     ("list_steps()", Nothing, "list_steps()"),
     ("list_runs()", Nothing, "list_runs()"),
     ("require_writer(regclass)", Own, "require_writer('SCHEMA.shop')"),

@@ -204,3 +204,32 @@ fn by_an_owner_who_is_no_superuser() {
     assert_eq!(restored.column::<String>(GRANTS), root.column::<String>(GRANTS));
     bank.check_shop(&mut restored);
 }
+
+/// What a model started from is found by its name and known by its numbers.
+#[test]
+fn a_fine_tuned_model_finds_its_source_again() {
+    let bank = bank();
+    let mut owner = bank.database.connect_as("owner");
+    for (model, source) in [("tuned", "scans"), ("read", "teller.digits")] {
+        owner.run(&format!(
+            r#"SELECT teller.train('{model}', 'image_classification',
+                   'SELECT image, label FROM demo.scans WHERE id <= 40',
+                   '{{"start_from": "{source}", "epochs": 1}}')"#
+        ));
+    }
+    let file = bank.dump("postgres", &["-Fc"]);
+    let mut restored = bank.target();
+    restore(&bank.restored(), &file);
+    restored.run(&format!("SET search_path = {}, public", bank.owner));
+    for model in ["tuned", "read"] {
+        restored.run(&format!("CALL teller.retrain('{model}')"));
+        let digests: Vec<String> = restored
+            .column(&format!("SELECT DISTINCT info->>'digest' FROM {model} WHERE part = ''"));
+        assert_eq!(digests.len(), 1, "{model}");
+    }
+    // In another schema it is another's name.
+    restored.run("CREATE SCHEMA moved; ALTER TABLE scans SET SCHEMA moved");
+    let state = SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE;
+    restored.refused("CALL teller.retrain('tuned')", &state);
+    restored.run(r#"CALL teller.retrain('tuned', '{"start_from": "moved.scans"}')"#);
+}
