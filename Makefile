@@ -23,9 +23,13 @@ test: ## Test the crates, then the extension in a private server
 	cargo test -p teller-tests
 
 bench: install ## Measure what SQL costs, all of it or ONLY=first_call
+	@scripts/setup.sh peers
+	@scripts/peers.sh serving
 	cargo bench -q -p teller-tests --bench sql -- $(ONLY)
 
-bench-engine: ## Measure the network engine beside ONNX Runtime and Keras, its kernel beside gemm
+bench-engine: ## Measure the network engine beside ONNX Runtime, Keras and PyTorch, its kernel beside gemm
+	@scripts/setup.sh peers
+	@scripts/peers.sh serving training
 	cargo bench -q -p teller-nn --bench engine -- $(ONLY)
 	cargo bench -q -p teller-numeric --bench kernels
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings what a bare Debian 12 with Rust and make lacks: Debian's packages and cargo-pgrx.
-# Does nothing that is done already.
+# Does nothing that is done already. `setup.sh peers` also brings what the benches' peers run in.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,9 @@ if [[ $PG_CONFIG == /usr/lib/postgresql/*/bin/pg_config ]]; then
     major=${major%%/*}
     # pg_cron is for the tests alone.
     wanted+=("postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-cron")
+    [[ ${1:-} != peers ]] || wanted+=("postgresql-plpython3-$major")
 fi
+[[ ${1:-} != peers ]] || wanted+=(python3-venv)
 
 missing=()
 for package in "${wanted[@]}"; do

@@ -7,7 +7,8 @@
 pub fn exp(x: f32) -> f32 {
     // x = n ln 2 + r with |r| <= ln 2 / 2; the sum with 1.5 * 2^23 rounds to a whole number.
     const ROUND: f32 = 12_582_912.0;
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     // ln 2 in two parts, the first with few enough bits for n * LN2_HIGH to be exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
@@ -20,10 +21,12 @@ pub fn exp(x: f32) -> f32 {
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 0.5;
     let y = (p * (r * r) + r) + 1.0;
-    // 2^n in two factors, since 2^128 alone is no float.
-    let half = (n as i32) >> 1;
-    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-    let y = y * power(half) * power(n as i32 - half);
+    // 2^n in two factors, since 2^128 alone is no float. The whole number stands in the last bits
+    // of the sum; beyond the range of results anything may stand there.
+    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let half = n >> 1;
+    let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
+    let y = y * power(half) * power(n.wrapping_sub(half));
     if x < -87.3 {
         0.0
     } else if x > 88.72 {

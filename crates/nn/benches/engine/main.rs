@@ -1,71 +1,112 @@
-//! The network engine beside ONNX Runtime and Keras, which compute the same network:
-//! `cargo bench -p teller-nn --bench engine [-- inference|training]`.
+//! The network engine beside ONNX Runtime, Keras and PyTorch, which compute the same network with
+//! the same weights: `cargo bench -p teller-nn --bench engine [-- inference|training|layers]`.
 //!
 //! Machines differ, so that only the ratios of one run tell something: what is compared is
-//! measured in turns, a short spell each, and the median and the fastest spell are shown.
+//! measured in turns, a short spell each. Of the spells the fastest counts, since whatever else
+//! the machine does only makes them slower; the median is shown beside it.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot measure says so and ends")]
 
+#[path = "../../tests/common/mod.rs"]
+mod common;
 mod inference;
+mod layers;
 mod peers;
 mod training;
+
+use teller_numeric::Isa;
+use teller_numeric::kernels::{Contraction, Grid, Start};
 
 fn main() {
     // Cargo adds flags of its own.
     let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
-    let python = peers::python();
-    println!("{:<28} {:>22} {:>22} {:>7}", "", "ours", "theirs", "ratio");
+    let peak = peak(Isa::detect());
+    println!("{}: {:.0} GFLOP/s at most, one thread", Isa::detect().name(), peak / 1e9);
     if wanted("inference") {
-        inference::run(python.as_deref());
+        inference::run(peak);
     }
     if wanted("training") {
-        training::run(python.as_deref());
+        training::run(peak);
+    }
+    if wanted("layers") {
+        layers::run(peak);
     }
 }
 
-/// Times of one thing, in ascending order.
+/// Operations a second of multiply-adds alone, 24 sums in registers over one cache line: what the
+/// machine can do.
+fn peak(isa: Isa) -> f64 {
+    let ones = [1.0f32; 64];
+    let sum = Contraction {
+        rows: Grid { outer: 1, inner: 6, c_inner: 64, ..Grid::default() },
+        columns: 64,
+        segments: 1,
+        steps: 20_000,
+        ..Contraction::default()
+    };
+    let mut c = [0.0; 384];
+    let seconds = (0..200).map(|_| {
+        let begun = std::time::Instant::now();
+        sum.run(isa, &ones, &ones, Start::Zero, &mut c);
+        begun.elapsed().as_secs_f64()
+    });
+    2.0 * sum.products() as f64 / seconds.fold(f64::INFINITY, f64::min)
+}
+
+/// Seconds that one thing took, in ascending order.
 struct Times(Vec<f64>);
 
 impl Times {
+    fn fastest(&self) -> f64 {
+        self.0[0]
+    }
+
     fn median(&self) -> f64 {
         self.0[self.0.len() / 2]
     }
 
-    fn shown(&self, scale: f64) -> String {
-        format!("{:.2} ({:.2})", self.median() * scale, self.0[0] * scale)
+    /// In microseconds.
+    fn shown(&self) -> String {
+        format!("{:.2} ({:.2})", self.fastest() * 1e6, self.median() * 1e6)
     }
 }
 
-/// Seconds of ours and of theirs, in turns.
-fn in_turns(
-    rounds: usize,
-    mut ours: impl FnMut() -> f64,
-    mut theirs: Option<impl FnMut() -> f64>,
-) -> [Option<Times>; 2] {
-    let (mut all, mut others) = (Vec::new(), Vec::new());
+/// What each takes, a spell of one after a spell of the other.
+fn in_turns<const N: usize>(rounds: usize, mut spells: [&mut dyn FnMut() -> f64; N]) -> [Times; N] {
+    let mut times = [const { Vec::new() }; N];
     for _ in 0..rounds {
-        all.push(ours());
-        others.extend(theirs.as_mut().map(|theirs| theirs()));
+        for (spell, times) in spells.iter_mut().zip(&mut times) {
+            times.push(spell());
+        }
     }
-    [all, others].map(|mut times| {
+    times.map(|mut times| {
         times.sort_by(f64::total_cmp);
-        (!times.is_empty()).then_some(Times(times))
+        Times(times)
     })
 }
 
-/// One line: median and fastest of both in `1 / scale` seconds, and ours as a part of theirs.
-fn report(what: &str, [ours, theirs]: &[Option<Times>; 2], scale: f64, goal: f64) {
-    let Some(ours) = ours else { return };
-    let Some(theirs) = theirs else {
-        println!("{what:<28} {:>22}", ours.shown(scale));
-        return;
-    };
-    let ratio = ours.median() / theirs.median();
-    let fastest = ours.0[0] / theirs.0[0];
+/// Begins a table of [`compared`] lines.
+fn title(what: &str) {
+    println!(
+        "\n{what:<30} {:>18} {:>12} {:>20}",
+        "us (median)", "of theirs", "theirs, us (median)"
+    );
+}
+
+/// Ours as a part of theirs, and whether that is little enough.
+fn compared(what: &str, ours: &Times, name: &str, theirs: &Times, goal: f64) {
+    let ratio = ours.fastest() / theirs.fastest();
     let verdict = if ratio <= goal { "met" } else { "MISSED" };
     println!(
-        "{what:<28} {:>22} {:>22} {ratio:>7.3} ({fastest:.3})  at most {goal:.3}: {verdict}",
-        ours.shown(scale),
-        theirs.shown(scale),
+        "  {what:<28} {:>18} {:>12} {:>20}  {name}; at most {goal:.3}: {verdict}",
+        ours.shown(),
+        format!("{ratio:.3} ({:.3})", ours.median() / theirs.median()),
+        theirs.shown(),
     );
+}
+
+/// How much of what the machine can do.
+fn rate(what: &str, operations: u64, seconds: f64, peak: f64) {
+    let rate = operations as f64 / seconds;
+    println!("  {what:<28} {:.0} GFLOP/s, {:.0} % of the peak", rate / 1e9, 100.0 * rate / peak);
 }

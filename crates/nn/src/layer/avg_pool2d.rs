@@ -2,6 +2,7 @@
 //! columns that no whole square covers are dropped.
 
 use teller_numeric::Cancelled;
+use teller_numeric::kernels::Windows;
 
 use super::{Ends, Layer, Pass, Results, Weights};
 use crate::Shape;
@@ -46,45 +47,13 @@ impl AvgPool2d {
         1.0 / (self.window.0 * self.window.1) as f32
     }
 
-    /// Where the pixels under the output's pixel (y, x) begin in the input, row by row.
-    #[inline(always)]
-    fn pixels(&self, y: usize, x: usize) -> impl Iterator<Item = usize> {
-        let (top, left) = (y * self.stride, x * self.stride);
-        let (width, channels, (rows, columns)) = (self.width, self.channels, self.window);
-        (0..rows).flat_map(move |row| {
-            (0..columns).map(move |column| ((top + row) * width + left + column) * channels)
-        })
-    }
-
-    /// One row of the output: the sum in the order of the pixels, then divided.
-    #[inline(always)]
-    fn pool_row((layer, y, input, output): (&Self, usize, &[f32], &mut [f32])) {
-        let channels = layer.channels;
-        let share = layer.share();
-        for (x, to) in output.chunks_exact_mut(channels).enumerate() {
-            to.fill(0.0);
-            for from in layer.pixels(y, x) {
-                for (sum, &value) in to.iter_mut().zip(&input[from..from + channels]) {
-                    *sum += value;
-                }
-            }
-            for sum in to {
-                *sum *= share;
-            }
-        }
-    }
-
-    /// Gives the gradient of one row of the output to all pixels under it alike.
-    #[inline(always)]
-    fn spread_row((layer, y, d_output, d_input): (&Self, usize, &[f32], &mut [f32])) {
-        let channels = layer.channels;
-        let share = layer.share();
-        for (x, from) in d_output.chunks_exact(channels).enumerate() {
-            for at in layer.pixels(y, x) {
-                for (d_value, &d) in d_input[at..at + channels].iter_mut().zip(from) {
-                    *d_value += d * share;
-                }
-            }
+    fn windows(&self) -> Windows {
+        Windows {
+            width: self.width,
+            channels: self.channels,
+            size: self.window,
+            stride: self.stride,
+            count: self.extents().1,
         }
     }
 }
@@ -106,12 +75,14 @@ impl Layer for AvgPool2d {
         results: Results<'_>,
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
-        let row = self.extents().1 * self.channels;
+        let (windows, share) = (self.windows(), self.share());
         let images = input.chunks_exact(self.input().len());
         for (input, output) in images.zip(results.output.chunks_exact_mut(self.output.len())) {
-            for (y, output) in output.chunks_exact_mut(row).enumerate() {
+            let output = output.chunks_exact_mut(windows.count * self.channels);
+            for (y, output) in output.enumerate() {
                 pass.control.check()?;
-                pass.isa.vectorize(Self::pool_row, (self, y, input, output));
+                let input = &input[y * self.stride * self.width * self.channels..];
+                windows.mean(pass.isa, share, input, output);
             }
         }
         Ok(())
@@ -127,13 +98,15 @@ impl Layer for AvgPool2d {
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         let Some(d_input) = d_input else { return Ok(()) };
-        let row = self.extents().1 * self.channels;
+        let (windows, share) = (self.windows(), self.share());
         d_input.fill(0.0);
         let images = d_output.chunks_exact(self.output.len());
         for (d_output, d_input) in images.zip(d_input.chunks_exact_mut(self.input().len())) {
-            for (y, d_output) in d_output.chunks_exact(row).enumerate() {
+            let d_output = d_output.chunks_exact(windows.count * self.channels);
+            for (y, d_output) in d_output.enumerate() {
                 pass.control.check()?;
-                pass.isa.vectorize(Self::spread_row, (self, y, d_output, &mut *d_input));
+                let d_input = &mut d_input[y * self.stride * self.width * self.channels..];
+                windows.mean_gradient(pass.isa, share, d_output, d_input);
             }
         }
         Ok(())

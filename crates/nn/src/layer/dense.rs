@@ -55,6 +55,10 @@ impl Layer for Dense {
         Shape::Vector(self.units)
     }
 
+    fn products(&self) -> usize {
+        self.inputs * self.units
+    }
+
     fn kernel_shape(&self) -> Option<Vec<usize>> {
         Some(vec![self.inputs, self.units])
     }

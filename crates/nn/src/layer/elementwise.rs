@@ -3,6 +3,7 @@
 
 use teller_numeric::Cancelled;
 use teller_numeric::activations::{gelu, gelu_slope, sigmoid, tanh};
+use teller_numeric::kernels::Work;
 
 use super::{Ends, Layer, Pass, Results, Weights};
 use crate::Shape;
@@ -44,9 +45,9 @@ impl Layer for Elementwise {
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         let parts = input.chunks(VALUES_PER_CHECK).zip(results.output.chunks_mut(VALUES_PER_CHECK));
-        for part in parts {
+        for (input, output) in parts {
             pass.control.check()?;
-            pass.isa.vectorize(curve_loop, (self.curve, part));
+            pass.isa.run(Forward { curve: self.curve, input, output });
         }
         Ok(())
     }
@@ -63,43 +64,88 @@ impl Layer for Elementwise {
         let Some(d_input) = d_input else { return Ok(()) };
         let values = ends.input.chunks(VALUES_PER_CHECK).zip(ends.output.chunks(VALUES_PER_CHECK));
         let gradients = d_output.chunks(VALUES_PER_CHECK).zip(d_input.chunks_mut(VALUES_PER_CHECK));
-        for (values, gradients) in values.zip(gradients) {
+        for ((input, output), (d_output, d_input)) in values.zip(gradients) {
             pass.control.check()?;
-            pass.isa.vectorize(slope_loop, (self.curve, (values, gradients)));
+            pass.isa.run(Backward { curve: self.curve, input, output, d_output, d_input });
         }
         Ok(())
     }
 }
 
-#[inline(always)]
-fn curve_loop((curve, (input, output)): (Curve, (&[f32], &mut [f32]))) {
-    let values = output.iter_mut().zip(input);
-    match curve {
-        Curve::LeakyRelu(slope) => {
-            values.for_each(|(y, &x)| *y = if x < 0.0 { x * slope } else { x });
+/// The activation of some values.
+struct Forward<'a> {
+    curve: Curve,
+    input: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl Work for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let values = self.output.iter_mut().zip(self.input);
+        match self.curve {
+            Curve::LeakyRelu(slope) => {
+                for (y, &x) in values {
+                    *y = if x < 0.0 { x * slope } else { x };
+                }
+            }
+            Curve::Gelu => {
+                for (y, &x) in values {
+                    *y = gelu(x);
+                }
+            }
+            Curve::Sigmoid => {
+                for (y, &x) in values {
+                    *y = sigmoid(x);
+                }
+            }
+            Curve::Tanh => {
+                for (y, &x) in values {
+                    *y = tanh(x);
+                }
+            }
         }
-        Curve::Gelu => values.for_each(|(y, &x)| *y = gelu(x)),
-        Curve::Sigmoid => values.for_each(|(y, &x)| *y = sigmoid(x)),
-        Curve::Tanh => values.for_each(|(y, &x)| *y = tanh(x)),
     }
 }
 
-/// Values on both sides of the activation, and the gradient to the output and to the input.
-type Slopes<'a> = ((&'a [f32], &'a [f32]), (&'a [f32], &'a mut [f32]));
+/// The gradient to some values from that to their activations.
+struct Backward<'a> {
+    curve: Curve,
+    input: &'a [f32],
+    output: &'a [f32],
+    d_output: &'a [f32],
+    d_input: &'a mut [f32],
+}
 
-#[inline(always)]
-fn slope_loop((curve, ((input, output), (d_output, d_input))): (Curve, Slopes<'_>)) {
-    let gradients = d_input.iter_mut().zip(d_output);
-    match curve {
-        Curve::LeakyRelu(slope) => gradients
-            .zip(input)
-            .for_each(|((d_x, &d), &x)| *d_x = if x < 0.0 { d * slope } else { d }),
-        Curve::Gelu => gradients.zip(input).for_each(|((d_x, &d), &x)| *d_x = d * gelu_slope(x)),
-        Curve::Sigmoid => {
-            gradients.zip(output).for_each(|((d_x, &d), &y)| *d_x = d * (y * (1.0 - y)));
-        }
-        Curve::Tanh => {
-            gradients.zip(output).for_each(|((d_x, &d), &y)| *d_x = d * (1.0 - y * y));
+impl Work for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let gradients = self.d_input.iter_mut().zip(self.d_output);
+        match self.curve {
+            Curve::LeakyRelu(slope) => {
+                for ((d_x, &d), &x) in gradients.zip(self.input) {
+                    *d_x = if x < 0.0 { d * slope } else { d };
+                }
+            }
+            Curve::Gelu => {
+                for ((d_x, &d), &x) in gradients.zip(self.input) {
+                    *d_x = d * gelu_slope(x);
+                }
+            }
+            Curve::Sigmoid => {
+                for ((d_x, &d), &y) in gradients.zip(self.output) {
+                    *d_x = d * (y * (1.0 - y));
+                }
+            }
+            Curve::Tanh => {
+                for ((d_x, &d), &y) in gradients.zip(self.output) {
+                    *d_x = d * (1.0 - y * y);
+                }
+            }
         }
     }
 }

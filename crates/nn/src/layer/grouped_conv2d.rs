@@ -196,6 +196,11 @@ impl Layer for GroupedConv2d {
         Shape::Image { height, width, channels: self.filters }
     }
 
+    fn products(&self) -> usize {
+        let taps = self.reach.kernel * self.reach.kernel;
+        self.output().len() * taps * self.group().0
+    }
+
     fn kernel_shape(&self) -> Option<Vec<usize>> {
         let Reach { kernel, .. } = self.reach;
         Some(vec![kernel, kernel, self.group().0, self.filters])

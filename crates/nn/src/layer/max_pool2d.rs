@@ -1,7 +1,10 @@
 //! The maximum over squares of `size`, `stride` apart; rows and columns that no whole square
 //! covers are dropped.
 
+use std::ops::Range;
+
 use teller_numeric::Cancelled;
+use teller_numeric::kernels::Windows;
 
 use super::{Ends, Layer, Pass, Results, Weights};
 use crate::Shape;
@@ -30,65 +33,21 @@ impl MaxPool2d {
         (side(self.height), side(self.width))
     }
 
-    /// Where the pixels of the output's pixel (y, x) begin in the input, row by row.
-    #[inline(always)]
-    fn square(&self, y: usize, x: usize) -> impl Iterator<Item = usize> {
-        let (top, left) = (y * self.stride, x * self.stride);
-        let (width, channels, size) = (self.width, self.channels, self.size);
-        (0..size).flat_map(move |row| {
-            (0..size).map(move |column| ((top + row) * width + left + column) * channels)
-        })
-    }
-
-    /// One row of the output.
-    #[inline(always)]
-    fn pool_row((layer, y, input, output): (&Self, usize, &[f32], &mut [f32])) {
-        let channels = layer.channels;
-        let (_, width) = layer.extents();
-        for (x, to) in output.chunks_exact_mut(channels).skip(y * width).take(width).enumerate() {
-            let mut pixels = layer.square(y, x);
-            if let Some(first) = pixels.next() {
-                to.copy_from_slice(&input[first..first + channels]);
-            }
-            for from in pixels {
-                for (max, &value) in to.iter_mut().zip(&input[from..from + channels]) {
-                    // The comparison of the pooling that convolutions fuse.
-                    *max = if *max > value { *max } else { value };
-                }
-            }
+    fn windows(&self) -> Windows {
+        Windows {
+            width: self.width,
+            channels: self.channels,
+            size: (self.size, self.size),
+            stride: self.stride,
+            count: self.extents().1,
         }
     }
 
-    /// Gives the gradient of one row of the output to the first pixels that have the maximum.
-    /// `rest` is what of the gradient has not found its pixel yet.
-    #[inline(always)]
-    fn route_row((layer, y, routes, rest): (&Self, usize, Routes<'_>, &mut [f32])) {
-        let channels = layer.channels;
-        let (_, width) = layer.extents();
-        for x in 0..width {
-            let at = (y * width + x) * channels;
-            let max = &routes.output[at..at + channels];
-            rest.copy_from_slice(&routes.d_output[at..at + channels]);
-            for from in layer.square(y, x) {
-                let values = routes.input[from..from + channels].iter().zip(max);
-                let gradients = routes.d_input[from..from + channels].iter_mut().zip(&mut *rest);
-                for ((value, max), (d_value, rest)) in values.zip(gradients) {
-                    // By masks, since branches would keep the loop from being vectorized.
-                    let hit = u32::from(value == max).wrapping_neg();
-                    *d_value += f32::from_bits(rest.to_bits() & hit);
-                    *rest = f32::from_bits(rest.to_bits() & !hit);
-                }
-            }
-        }
+    /// Where the windows of a row of the output begin in the input, and what they give in it.
+    fn row(&self, y: usize) -> (usize, Range<usize>) {
+        let width = self.extents().1 * self.channels;
+        (y * self.stride * self.width * self.channels, y * width..(y + 1) * width)
     }
-}
-
-/// One image on both sides of the pooling.
-struct Routes<'a> {
-    input: &'a [f32],
-    output: &'a [f32],
-    d_output: &'a [f32],
-    d_input: &'a mut [f32],
 }
 
 impl Layer for MaxPool2d {
@@ -101,10 +60,6 @@ impl Layer for MaxPool2d {
         Shape::Image { height, width, channels: self.channels }
     }
 
-    fn training_scratch(&self) -> usize {
-        self.channels
-    }
-
     fn forward(
         &self,
         pass: &Pass<'_>,
@@ -113,12 +68,13 @@ impl Layer for MaxPool2d {
         results: Results<'_>,
         _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
-        let (height, _) = self.extents();
+        let (windows, (height, _)) = (self.windows(), self.extents());
         let images = input.chunks_exact(self.input().len());
         for (input, output) in images.zip(results.output.chunks_exact_mut(self.output().len())) {
             for y in 0..height {
                 pass.control.check()?;
-                pass.isa.vectorize(Self::pool_row, (self, y, input, &mut *output));
+                let (first, row) = self.row(y);
+                windows.maximum(pass.isa, &input[first..], &mut output[row]);
             }
         }
         Ok(())
@@ -132,20 +88,25 @@ impl Layer for MaxPool2d {
         ends: Ends<'_>,
         d_output: &mut [f32],
         d_input: Option<&mut [f32]>,
-        scratch: &mut [f32],
+        _scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         let Some(d_input) = d_input else { return Ok(()) };
-        let (height, _) = self.extents();
+        let (windows, (height, _)) = (self.windows(), self.extents());
         let (input_len, output_len) = (self.input().len(), self.output().len());
-        let rest = &mut scratch[..self.channels];
         d_input.fill(0.0);
         let inputs = ends.input.chunks_exact(input_len).zip(d_input.chunks_exact_mut(input_len));
         let outputs = ends.output.chunks_exact(output_len).zip(d_output.chunks_exact(output_len));
         for ((input, d_input), (output, d_output)) in inputs.zip(outputs) {
             for y in 0..height {
                 pass.control.check()?;
-                let row = Routes { input, output, d_output, d_input: &mut *d_input };
-                pass.isa.vectorize(Self::route_row, (self, y, row, &mut *rest));
+                let (first, row) = self.row(y);
+                windows.maximum_gradient(
+                    pass.isa,
+                    &input[first..],
+                    &output[row.clone()],
+                    &d_output[row],
+                    &mut d_input[first..],
+                );
             }
         }
         Ok(())

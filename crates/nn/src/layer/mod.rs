@@ -75,6 +75,11 @@ pub(crate) trait Layer: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Products that the sums of one image's output need.
+    fn products(&self) -> usize {
+        0
+    }
+
     /// Floats of working memory that `forward` needs.
     fn scratch(&self) -> usize {
         0

@@ -10,7 +10,7 @@
 #![allow(clippy::needless_range_loop)] // The loops over registers read best by index.
 
 use super::simd::{Simd, Work};
-use super::{Isa, Token};
+use super::{Isa, Token, narrow};
 
 /// Where the rows of `C` lie, and where in `A` each begins: a grid of `outer` x `inner` rows,
 /// in floats from the start of the slices.
@@ -152,17 +152,21 @@ fn last(extents: &[(usize, usize)], first: usize) -> usize {
         .fold(first, |sum, &(count, stride)| sum.saturating_add((count - 1).saturating_mul(stride)))
 }
 
-struct Job<'a> {
-    shape: &'a Contraction,
-    a: *const f32,
-    b: *const f32,
-    start: Start<'a>,
-    c: *mut f32,
+/// A contraction with its numbers, which it fits.
+pub(super) struct Job<'a> {
+    pub(super) shape: &'a Contraction,
+    pub(super) a: *const f32,
+    pub(super) b: *const f32,
+    pub(super) start: Start<'a>,
+    pub(super) c: *mut f32,
     winners: Option<*mut f32>,
 }
 
 /// Cuts the columns into blocks of 4, 2 or 1 vectors.
 fn all_columns<S: Simd>(simd: S, job: &Job<'_>) {
+    if narrow::suits::<S>(job.shape) {
+        return narrow::all_columns(simd, job);
+    }
     let Contraction { rows, columns, pool, .. } = job.shape;
     // Wide tiles load less for each product; few rows need them to hide the latency of the sums.
     let wide = pool.is_none() && (S::REGISTERS >= 32 || rows.outer * rows.inner <= 3);

@@ -8,11 +8,13 @@
 
 mod contraction;
 mod lanes;
+mod narrow;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pooling;
 mod scalar;
 mod simd;
+mod windows;
 pub mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -21,7 +23,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 pub use contraction::{Contraction, Grid, Start};
 pub use pooling::Unpool;
-use simd::{Simd, Work};
+use simd::Simd;
+pub use simd::Work;
+pub use windows::Windows;
 
 /// The code of the instruction set that [`Isa::force`] has chosen, 0 for none.
 static FORCED: AtomicU8 = AtomicU8::new(0);
@@ -126,11 +130,17 @@ impl Isa {
     /// Runs `work(arguments)` compiled for this instruction set. Elementwise loops over exactly
     /// rounded operations (`+ - * /`, square root, comparisons) give the same bits on all of them.
     ///
-    /// `work` must be a function marked `#[inline(always)]`: what stays a function of its own is
-    /// compiled for the oldest processor, and a closure often does.
+    /// `work` must be a small function marked `#[inline(always)]`: what stays a function of its own
+    /// is compiled for the oldest processor, and a closure often does, and a long function does.
+    /// Those are to be a [`Work`] of their own, see [`Isa::run`].
     #[inline]
     pub fn vectorize<A, R>(self, work: impl FnOnce(A) -> R, arguments: A) -> R {
-        let work = Call { work, arguments };
+        self.run(Call { work, arguments })
+    }
+
+    /// Runs work compiled for this instruction set, however long it is.
+    #[inline]
+    pub fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(simd) => simd.vectorize(work),

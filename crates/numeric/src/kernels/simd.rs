@@ -72,8 +72,10 @@ pub(super) trait Simd: Copy {
 /// Something to be compiled for each instruction set. `run` must be `#[inline(always)]`, as must
 /// be all that it calls: what stays a function of its own is compiled without the features, and
 /// each of its vector operations becomes a call. Large closures are not inlined.
-pub(super) trait Work {
+pub trait Work {
+    /// What comes of it.
     type Output;
 
+    /// Does it.
     fn run(self) -> Self::Output;
 }

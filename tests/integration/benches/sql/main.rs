@@ -6,19 +6,26 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot measure says so and ends")]
 
 mod first_call;
+mod images;
 mod memory;
 mod models;
 mod report;
 mod resolve;
 mod timing;
+mod training;
 
 use models::Models;
 use report::Report;
 
 type Subject = fn(&Models, &Report);
 
-const SUBJECTS: [(&str, Subject); 3] =
-    [("first_call", first_call::run), ("resolve", resolve::run), ("memory", memory::run)];
+const SUBJECTS: [(&str, Subject); 5] = [
+    ("first_call", first_call::run),
+    ("resolve", resolve::run),
+    ("memory", memory::run),
+    ("images", images::run),
+    ("training", training::run),
+];
 
 fn main() {
     // Cargo adds flags of its own.

@@ -1,7 +1,7 @@
 use std::cell::OnceCell;
 
 use postgres::Client;
-use teller_tests::{Database, Server, Statements};
+use teller_tests::{Database, Server, Statements, external, load_mnist};
 
 use crate::timing::milliseconds;
 
@@ -10,13 +10,14 @@ use crate::timing::milliseconds;
 pub(crate) struct Models {
     database: Database<'static>,
     large: OnceCell<()>,
+    mnist: OnceCell<bool>,
 }
 
 impl Models {
     /// A server with room for many connections, and the demo's scans in its database.
     pub(crate) fn new() -> Self {
         let database = Database::new();
-        let models = Self { database, large: OnceCell::new() };
+        let models = Self { database, large: OnceCell::new(), mnist: OnceCell::new() };
         models.database.load_demo();
         models.connect().run("ALTER SYSTEM SET max_connections = 200");
         models.restart();
@@ -26,6 +27,14 @@ impl Models {
     /// A new session.
     pub(crate) fn connect(&self) -> Client {
         self.database.connect()
+    }
+
+    /// The table `mnist (id, label, image)` of 60,000 scans of digits; whether its file is there.
+    pub(crate) fn mnist(&self) -> bool {
+        *self.mnist.get_or_init(|| {
+            let file = external("mnist_train.tsv.gz");
+            file.inspect(|file| load_mnist(&mut self.connect(), file)).is_some()
+        })
     }
 
     /// Restarts the server; all sessions end.

@@ -29,7 +29,8 @@ impl Report {
     /// A figure that is to be `most` at most, in its own unit.
     pub(crate) fn goal(&self, what: &str, figure: Figure, most: f64, base: Option<Base<'_>>) {
         let verdict = if figure.value <= most { "met" } else { "MISSED" };
-        line(what, figure, base, &format!("at most {most} {}: {verdict}", figure.unit));
+        let most = format!("{most} {}", figure.unit);
+        line(what, figure, base, &format!("at most {}: {verdict}", most.trim_end()));
     }
 
     /// Why something is not measured here.

@@ -135,6 +135,11 @@ impl Layer for Conv2d {
         Shape::Image { height: height / by, width: width / by, channels: self.filters }
     }
 
+    fn products(&self) -> usize {
+        let (height, width) = self.computed();
+        height * width * self.kernel * self.kernel * self.channels * self.filters
+    }
+
     fn kernel_shape(&self) -> Option<Vec<usize>> {
         Some(vec![self.kernel, self.kernel, self.channels, self.filters])
     }
