@@ -7,6 +7,7 @@
 #![allow(unsafe_code)] // Vector instructions are; each block says why it may run.
 
 mod contraction;
+mod depthwise;
 mod lanes;
 mod narrow;
 #[cfg(target_arch = "aarch64")]
@@ -22,6 +23,7 @@ mod x86;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 pub use contraction::{Contraction, Grid, Start};
+pub use depthwise::Depthwise;
 pub use pooling::Unpool;
 use simd::Simd;
 pub use simd::Work;

@@ -52,8 +52,12 @@ impl Side {
         }
     }
 
-    fn padded(self) -> usize {
+    pub(super) fn padded(self) -> usize {
         self.input + self.padding
+    }
+
+    pub(super) fn is_padded(self) -> bool {
+        self.padding > 0
     }
 }
 
