@@ -19,6 +19,7 @@ psql: ## Go on by hand in the demo's server; it is stopped when psql ends
 test: ## Test the crates, then the extension in a private server
 	@scripts/setup.sh
 	cargo test --workspace --exclude pg_teller --exclude teller-tests
+	@scripts/neon.sh
 	@scripts/install.sh
 	cargo test -p teller-tests
 

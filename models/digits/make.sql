@@ -16,14 +16,15 @@ FROM teller.train('digits', 'image_classification',
                 {"type": "max_pool2d", "size": 2},
                 {"type": "conv2d", "filters": 64, "kernel": 3, "activation": "relu"},
                 {"type": "max_pool2d", "size": 2},
-                {"type": "dropout", "rate": 0.4},
+                {"type": "dropout", "rate": 0.2},
                 {"type": "flatten"},
                 {"type": "dense", "units": 64, "activation": "relu"},
-                {"type": "dropout", "rate": 0.4},
+                {"type": "dropout", "rate": 0.2},
                 {"type": "dense", "units": "classes"},
                 {"type": "softmax"}
             ]
         },
-        "epochs": 18, "batch_size": 64, "learning_rate": 0.002,
+        "epochs": 16, "batch_size": 64, "learning_rate": 0.002,
+        "augmentation": {"shift": 0.07, "rotation": 10, "scale": 0.1, "shear": 8},
         "validation_fraction": 0.05, "patience": 0, "seed": 42
     }$$);
