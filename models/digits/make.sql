@@ -25,6 +25,7 @@ FROM teller.train('digits', 'image_classification',
             ]
         },
         "epochs": 16, "batch_size": 64, "learning_rate": 0.002,
-        "augmentation": {"shift": 0.07, "rotation": 10, "scale": 0.1, "shear": 8},
+        "augmentation": {"shift": 0.07, "rotation": 10, "scale": 0.1, "shear": 8,
+                         "noise": 0.12, "cutout": 0.25},
         "validation_fraction": 0.05, "patience": 0, "seed": 42
     }$$);
