@@ -7,6 +7,7 @@ use teller_payload::AlignedBytes;
 
 use crate::calibration::temperature;
 use crate::floats::Floats;
+use crate::layer::softmax;
 use crate::network::Network;
 use crate::{
     Architecture, Arithmetic, Confusion, Error, ImageClassifier, ImageDataset, Normalization,
@@ -67,8 +68,23 @@ pub(crate) struct Judged {
     pub(crate) error_before: f64,
 }
 
-/// Logits from which the temperature is found, at most.
+/// Logits that are held at once, at most; the temperature is found from so many.
 const LOGITS: usize = 1 << 22;
+
+/// Images whose logits are held at once.
+fn rows_at_once(classes: usize) -> usize {
+    (LOGITS / classes.max(1)).max(1)
+}
+
+/// Bytes that it takes to judge a network, beyond itself and the data: its weights as they are
+/// stored and as they are prepared, logits, and two answers for each of `rows` images.
+pub(crate) fn memory_to_judge(network: &Network, rows: u64) -> u64 {
+    let held = rows.min(rows_at_once(network.classes) as u64);
+    let logits = held.saturating_mul(network.classes as u64);
+    let weights = (network.weights + network.prepared) as u64;
+    let floats = weights.saturating_add(logits).saturating_mul(4);
+    floats.saturating_add(rows.saturating_mul(2 * Predictions::BYTES_PER_ROW))
+}
 
 impl FittedCnn {
     /// The weights as stored: `0.conv2d.kernel`, `0.conv2d.bias` and so on.
@@ -114,21 +130,54 @@ impl FittedCnn {
         rows: &[u32],
         control: &dyn Control,
     ) -> Result<Self, Error> {
+        let at_once = rows_at_once(self.labels.len());
+        self.judge_by(at_once, data, rows, control)
+    }
+
+    fn judge_by(
+        self,
+        at_once: usize,
+        data: &ImageDataset,
+        rows: &[u32],
+        control: &dyn Control,
+    ) -> Result<Self, Error> {
         if rows.is_empty() {
             return Ok(self);
         }
         let classes = self.labels.len();
         let classifier = self.classifier()?;
-        // Evenly spread over the labels: the rows ascend.
-        let step = (rows.len() * classes).div_ceil(LOGITS);
-        let some: Vec<u32> = rows.iter().copied().step_by(step).collect();
+        // Evenly spread over the labels: the rows ascend. Mostly these are all.
+        let some: Vec<u32> = rows.iter().copied().step_by(rows.len().div_ceil(at_once)).collect();
         let logits = classifier.all_logits(data, &some, control)?;
         let targets: Vec<u32> = some.iter().map(|&row| data.targets()[row as usize]).collect();
         let temperature = temperature(&logits, classes, &targets);
-        let error_before = Predictions::new(&classifier, data, rows, control)?.calibration_error();
-        let classifier = classifier.with_temperature(temperature)?;
-        let predictions = Predictions::new(&classifier, data, rows, control)?;
-        Ok(Self { temperature, judged: Some(Judged { predictions, error_before }), ..self })
+        let [mut before, mut after] = [1.0, 1.0 / temperature]
+            .map(|sharpness| (sharpness, Predictions::none(&self.labels, rows.len())));
+        let mut probabilities = vec![0.0; classes];
+        let mut look = |logits: &[f32], rows: &[u32]| {
+            let targets = rows.iter().map(|&row| data.targets()[row as usize]);
+            for (logits, target) in logits.chunks_exact(classes).zip(targets) {
+                control.check()?;
+                for (sharpness, predictions) in [&mut before, &mut after] {
+                    // As the classifier does it, bit by bit.
+                    let scaled = logits.iter().map(|logit| logit * *sharpness);
+                    probabilities.iter_mut().zip(scaled).for_each(|(to, logit)| *to = logit);
+                    softmax(&mut probabilities, classes);
+                    predictions.push(&probabilities, target);
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        if some.len() == rows.len() {
+            look(&logits, rows)?;
+        } else {
+            drop(logits);
+            for rows in rows.chunks(at_once) {
+                look(&classifier.all_logits(data, rows, control)?, rows)?;
+            }
+        }
+        let judged = Judged { predictions: after.1, error_before: before.1.calibration_error() };
+        Ok(Self { temperature, judged: Some(judged), ..self })
     }
 
     /// The network ready to be asked.
@@ -143,5 +192,45 @@ impl FittedCnn {
             bytes,
         )?
         .with_temperature(self.temperature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use teller_numeric::{Stream, Uninterrupted};
+
+    use super::*;
+    use crate::{CnnParams, ImageDatasetBuilder, fit};
+
+    #[test]
+    fn judged_in_pieces_or_at_once_the_answers_are_the_classifiers() {
+        let mut builder = ImageDatasetBuilder::new(4, 4, 1);
+        for row in 0..300 {
+            let mut stream = Stream::new(3, "pictures", row);
+            let raster: Vec<u8> =
+                (0..16).map(|_| stream.below(200) as u8 + row as u8 % 3).collect();
+            builder.push(&raster, &(row % 3).to_string()).unwrap();
+        }
+        let data = builder.finish().unwrap();
+        let layers = serde_json::json!([
+            {"type": "flatten"}, {"type": "dense", "units": "classes"}, {"type": "softmax"}]);
+        let whole = serde_json::json!({"input": {"height": 4, "width": 4}, "layers": layers});
+        let architecture = Architecture::from_json(&whole).unwrap();
+        let params = CnnParams { validation_fraction: 0.0, ..CnnParams::default() };
+        let rows: Vec<u32> = (0..300).step_by(2).collect();
+        for at_once in [1, 7, 150, 1000] {
+            let fitted = fit(&architecture, &params, &data, None, &Uninterrupted).unwrap();
+            assert!(fitted.judged.is_none());
+            let before = fitted.classifier().unwrap();
+            let fitted = fitted.judge_by(at_once, &data, &rows, &Uninterrupted).unwrap();
+            let after = fitted.classifier().unwrap();
+            let [before, after] = [before, after].map(|classifier| {
+                Predictions::new(&classifier, &data, &rows, &Uninterrupted).unwrap()
+            });
+            let judged = fitted.judged.unwrap();
+            assert_ne!(fitted.temperature, 1.0);
+            assert_eq!(judged.predictions, after, "{at_once}");
+            assert_eq!(judged.error_before, before.calibration_error(), "{at_once}");
+        }
     }
 }

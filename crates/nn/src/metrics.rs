@@ -32,6 +32,19 @@ struct Answer {
 }
 
 impl Predictions {
+    /// What an answer takes.
+    pub(crate) const BYTES_PER_ROW: u64 = size_of::<Answer>() as u64;
+
+    /// Before it was asked for `rows` images.
+    pub(crate) fn none(labels: &[String], rows: usize) -> Self {
+        Self { answers: Vec::with_capacity(rows), labels: labels.to_vec() }
+    }
+
+    /// Adds the answer to an image of a label that the classifier knows.
+    pub(crate) fn push(&mut self, probabilities: &[f32], target: u32) {
+        self.answers.push(Answer::new(probabilities, Some(target)));
+    }
+
     /// Asks for the images of `rows`, on the threads of the ambient rayon pool.
     pub fn new(
         classifier: &ImageClassifier,
@@ -54,14 +67,7 @@ impl Predictions {
                     let workspace = workspace.as_mut().map_err(|error| error.clone())?;
                     let raster = data.raster(row as usize);
                     let answer = classifier.probabilities(raster, workspace, control)?;
-                    let best = best(answer);
-                    let target = known[data.targets()[row as usize] as usize];
-                    Ok(Answer {
-                        best: best as u32,
-                        confidence: answer[best],
-                        target,
-                        of_target: target.map_or(0.0, |target| answer[target as usize]),
-                    })
+                    Ok(Answer::new(answer, known[data.targets()[row as usize] as usize]))
                 },
             )
             .collect::<Result<_, Error>>()?;
@@ -130,6 +136,16 @@ impl Predictions {
 }
 
 impl Answer {
+    fn new(probabilities: &[f32], target: Option<u32>) -> Self {
+        let best = best(probabilities);
+        Self {
+            best: best as u32,
+            confidence: probabilities[best],
+            target,
+            of_target: target.map_or(0.0, |target| probabilities[target as usize]),
+        }
+    }
+
     fn is_hit(&self) -> bool {
         self.target == Some(self.best)
     }

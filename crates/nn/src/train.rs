@@ -6,7 +6,7 @@ use teller_numeric::{Control, Isa, Moment, Step, Stream};
 use teller_payload::{SharedBytes, TrainingKey};
 
 use crate::batch::{Batch, Changes};
-use crate::fitted::{Epoch, FittedCnn, Validation};
+use crate::fitted::{Epoch, FittedCnn, Validation, memory_to_judge};
 use crate::floats::Floats;
 use crate::layer::Noise;
 use crate::network::{Network, Purpose};
@@ -180,7 +180,12 @@ pub(crate) fn memory_of(network: &Network, params: &CnnParams, rows: u64) -> u64
     let dataset = rows.saturating_mul(network.input.len() as u64 + 12);
     let changes = params.augmentation.is_some();
     let rasters = if changes { rasters_needed(network, batch) as u64 } else { 0 };
-    floats.saturating_mul(4).saturating_add(dataset).saturating_add(rasters)
+    let training = floats.saturating_mul(4).saturating_add(rasters);
+    // What training held is given back before the finished network is judged, save its weights.
+    let apart = (rows as f64 * params.validation_fraction) as u64 + network.classes as u64;
+    let weights = 4 * network.weights as u64;
+    let judging = memory_to_judge(network, apart).saturating_add(weights);
+    training.max(judging).saturating_add(dataset)
 }
 
 struct Training<'a> {
