@@ -120,6 +120,8 @@ pub enum Error {
     // Serving.
     #[error("{0}")]
     Image(#[from] ImageError),
+    #[error("{what} has {got} numbers, an array holds at most {limit}")]
+    ArrayTooLong { what: String, got: usize, limit: usize },
     #[error("k is {0}, expected a number from 1 on")]
     K(i32),
     #[error("the {what} is \"{name}\", which does not exist")]
@@ -211,6 +213,7 @@ impl Error {
             Self::TrainingMemory { .. } | Self::CacheSize { .. } | Self::OutOfMemory { .. } => {
                 Code::ERRCODE_OUT_OF_MEMORY
             }
+            Self::ArrayTooLong { .. } => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Threads(_) => Code::ERRCODE_INSUFFICIENT_RESOURCES,
             Self::Damaged { .. } | Self::FileLost | Self::Checkpoint(_) => {
                 Code::ERRCODE_DATA_CORRUPTED

@@ -2,30 +2,36 @@
 
 use std::rc::Rc;
 
+use pgrx::AnyArray;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use teller_recommend::IdRef;
 
+use crate::bridge::array;
 use crate::cache::{self, Model};
 
 #[pg_extern(sql = false)]
 fn weights(
     model: pg_sys::Oid,
 ) -> Result<
-    TableIterator<'static, (name!(layer, String), name!(shape, Vec<i32>), name!(values, Vec<f32>))>,
+    TableIterator<
+        'static,
+        (name!(layer, String), name!(shape, Vec<i32>), name!(values, Option<AnyArray>)),
+    >,
     ErrorReport,
 > {
     let model = cache::readable(model)?;
-    let rows: Vec<_> = model
-        .images()?
-        .classifier()
-        .weights()
-        .map(|array| {
-            let shape = array.shape.iter().map(|&extent| extent as i32).collect::<Vec<_>>();
-            (array.name, shape, array.values.to_vec())
-        })
-        .collect();
-    Ok(TableIterator::new(rows))
+    let mut count = 0;
+    for array in model.images()?.classifier().weights() {
+        array::check_len(&array.name, array.values.len())?;
+        count += 1;
+    }
+    // A row is made when it is fetched.
+    Ok(TableIterator::new((0..count).map_while(move |index| {
+        let array = model.images().ok()?.classifier().weights().nth(index)?;
+        let shape = array.shape.iter().map(|&extent| extent as i32).collect();
+        Some((array.name, shape, array::real_array(array.values)))
+    })))
 }
 
 type Factors<'a> = Option<(&'a [f32], usize)>;

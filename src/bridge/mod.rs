@@ -1,6 +1,7 @@
 //! The seams to PostgreSQL where unsafe code is unavoidable: interrupts, threads, identity,
 //! sandboxes, snapshots and transactions.
 
+pub mod array;
 pub mod identity;
 pub mod instruction_set;
 pub mod interrupts;

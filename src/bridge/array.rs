@@ -1,0 +1,50 @@
+//! Arrays of floats as SQL has them, made by one copy.
+//!
+//! pgrx gathers the elements first, in 8 bytes each, which PostgreSQL refuses to do for more than
+//! 67 million of them.
+
+use pgrx::{AnyArray, FromDatum, pg_sys};
+
+use crate::error::Error;
+
+/// Numbers in a value: PostgreSQL's values end at 1 GB, with room for the rest of a row.
+const MOST: usize = ((1 << 30) - (1 << 12)) / size_of::<f32>();
+
+/// Whether an array may hold so many numbers; `what` they are is for the message.
+pub fn check_len(what: &str, len: usize) -> Result<(), Error> {
+    if len <= MOST {
+        return Ok(());
+    }
+    Err(Error::ArrayTooLong { what: what.to_owned(), got: len, limit: MOST })
+}
+
+/// The numbers as a `real[]` in the current memory context, where the caller uses it up. More than
+/// an array holds are an error that PostgreSQL raises.
+pub fn real_array(numbers: &[f32]) -> Option<AnyArray> {
+    const HEADER: usize = size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>();
+    const { assert!(HEADER.is_multiple_of(8)) };
+    // SAFETY: `palloc` gives what is asked for, aligned, or raises an error. The layout is that of
+    // an array of one dimension without nulls: the header, the length, the first index, the
+    // numbers. An array of no elements has no dimension, which `construct_empty_array` knows.
+    unsafe {
+        let array = if numbers.is_empty() {
+            pg_sys::construct_empty_array(pg_sys::FLOAT4OID)
+        } else {
+            let len = HEADER + size_of_val(numbers);
+            let array = pg_sys::palloc(len).cast::<pg_sys::ArrayType>();
+            let header = pg_sys::ArrayType {
+                vl_len_: 0,
+                ndim: 1,
+                dataoffset: 0,
+                elemtype: pg_sys::FLOAT4OID,
+            };
+            array.write(header);
+            pgrx::set_varsize_4b(array.cast(), len as i32);
+            array.add(1).cast::<[i32; 2]>().write([numbers.len() as i32, 1]);
+            let to = array.cast::<u8>().add(HEADER).cast::<f32>();
+            to.copy_from_nonoverlapping(numbers.as_ptr(), numbers.len());
+            array
+        };
+        AnyArray::from_polymorphic_datum(array.into(), false, pg_sys::FLOAT4ARRAYOID)
+    }
+}
