@@ -32,8 +32,12 @@ pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error
     match model.task() {
         Task::ImageClassification => {
             let images = model.images()?;
-            let (builder, _) =
-                image_classification::read_dataset(query, images.preprocessing(), limit)?;
+            let (builder, _) = image_classification::read_dataset(
+                query,
+                images.preprocessing(),
+                limit,
+                |rows, _| format!("{} images", rows - 1),
+            )?;
             let dataset = builder.finish_for_evaluation()?;
             let classifier = images.classifier();
             run(|control| teller_nn::evaluate(classifier, &dataset, control))

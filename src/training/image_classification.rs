@@ -78,23 +78,31 @@ impl Plan {
         self.params.seed
     }
 
+    /// Of `rows` images that need too much, what would fit.
+    fn fits(&self, rows: u64, labels: &[String], limit: u64) -> String {
+        // As long as few labels are known, there may be no network for them.
+        if self.needed(1, labels).is_err() {
+            return format!("fewer than {rows} images");
+        }
+        let fits = |rows: u64| self.needed(rows, labels).is_ok_and(|needed| needed <= limit);
+        match most(1..=rows, fits) {
+            Some(rows) => format!("{rows} images"),
+            None => "a smaller network, image or batch_size".to_owned(),
+        }
+    }
+
     /// Reads and checks the data.
     pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit + '_>, RowsRead), Error> {
         let limit = settings::max_training_memory();
-        let (builder, read) = read_dataset(query, &self.preprocessing, limit)?;
+        let fits = |rows, labels: &[String]| self.fits(rows, labels, limit);
+        let (builder, read) = read_dataset(query, &self.preprocessing, limit, fits)?;
         let mut dataset = builder.finish()?;
         let (rows, labels) = (dataset.len() as u64, dataset.labels());
         let needed = self.needed(rows, labels)?;
         if needed > limit {
             let what = format!("{rows} images of {} classes", labels.len());
-            let fits = most(1..=rows, |rows| {
-                self.needed(rows, labels).is_ok_and(|needed| needed <= limit)
-            });
-            let fits = match fits {
-                Some(rows) => format!("{rows} images"),
-                None => "a smaller network, image or batch_size".to_owned(),
-            };
-            return Err(Error::TrainingMemory { what, needed, limit, fits: Some(fits) });
+            let fits = Some(self.fits(rows, labels, limit));
+            return Err(Error::TrainingMemory { what, needed, limit, fits });
         }
         // The layers that are taken over know numbers of this scale.
         if let Some(source) = &self.source
@@ -168,11 +176,13 @@ fn confusion(fitted: &FittedCnn) -> Vec<Value> {
     rows.into_iter().map(row).collect()
 }
 
-/// Decodes the images of a query into one data set of at most `limit` bytes.
+/// Decodes the images of a query into one data set of at most `limit` bytes. If there are more,
+/// `fits` says what would fit, from the number of images and the labels so far.
 pub fn read_dataset(
     query: Query,
     preprocessing: &Preprocessing,
     limit: u64,
+    fits: impl Fn(u64, &[String]) -> String,
 ) -> Result<(ImageDatasetBuilder, RowsRead), Error> {
     let limits = Limits { max_pixels: settings::max_image_pixels() };
     let mut raster = vec![0; preprocessing.raster_len()];
@@ -180,15 +190,16 @@ pub fn read_dataset(
         preprocessing.height(),
         preprocessing.width(),
         preprocessing.channels(),
-    );
+    )
+    .within(limit);
     let rows = data::read(query, &COLUMNS, |row| {
         row.bytes(0, |image| preprocessing.raster(image, &limits, &StatementControl, &mut raster))?
             .map_err(|source| Error::DataRow { row: row.number(), source })?;
         row.text(1, |label| builder.push(&raster, label))??;
-        let needed = builder.memory() as u64;
+        let needed = builder.memory();
         if needed > limit {
             let what = format!("the first {} images", row.number());
-            let fits = Some(format!("at most {} images", row.number() - 1));
+            let fits = Some(fits(row.number(), &builder.labels()));
             return Err(Error::TrainingMemory { what, needed, limit, fits });
         }
         Ok(())

@@ -101,7 +101,13 @@ pub fn read_interactions(query: Query, limit: u64) -> Result<(Interactions, Rows
         row.id(0, |user| {
             row.id(1, |item| {
                 let weight = row.number_of(2)?.unwrap_or(1.0) as f32;
-                Ok(builder.push(user, item, weight)?)
+                builder.push(user, item, weight).map_err(|error| match error.into() {
+                    Error::TrainingMemory { what, needed, limit, .. } => {
+                        let fits = Some(format!("fewer than {} interactions", row.number()));
+                        Error::TrainingMemory { what, needed, limit, fits }
+                    }
+                    other => other,
+                })
             })
         })??
     })?;

@@ -35,7 +35,12 @@ pub struct ImageDatasetBuilder {
     dataset: ImageDataset,
     /// Numbers in order of first appearance.
     numbers: BTreeMap<String, u32>,
+    /// Bytes that the rasters may take before one more is a waste.
+    limit: usize,
 }
+
+/// Bytes of one image's target and of its two row numbers in a training.
+pub(crate) const BYTES_PER_ROW: usize = 12;
 
 impl ImageDatasetBuilder {
     /// For rasters of `height` x `width` x `channels`.
@@ -44,7 +49,13 @@ impl ImageDatasetBuilder {
         let (rasters, targets, labels) = (Vec::new(), Vec::new(), Vec::new());
         let dataset =
             ImageDataset { height, width, channels, rasters, targets, labels, normalization };
-        Self { dataset, numbers: BTreeMap::new() }
+        Self { dataset, numbers: BTreeMap::new(), limit: usize::MAX }
+    }
+
+    /// The same, of which the caller makes no use beyond so many bytes: no memory is reserved for
+    /// that.
+    pub fn within(self, bytes: u64) -> Self {
+        Self { limit: usize::try_from(bytes).unwrap_or(usize::MAX), ..self }
     }
 
     /// Adds one image.
@@ -58,10 +69,14 @@ impl ImageDatasetBuilder {
             let limit = u64::from(u32::MAX);
             return Err(Error::TooLarge { what: "training rows", needed: limit + 1, limit });
         }
-        dataset
-            .rasters
-            .try_reserve(expected)
-            .map_err(|_| Error::OutOfMemory { bytes: (dataset.rasters.len() + expected) as u64 })?;
+        let rasters = &mut dataset.rasters;
+        if rasters.capacity() - rasters.len() < expected {
+            // By an eighth: the system moves large blocks without copying them.
+            let more = (rasters.len() / 8).min(self.limit.saturating_sub(rasters.len()));
+            rasters
+                .try_reserve_exact(more.max(expected))
+                .map_err(|_| Error::OutOfMemory { bytes: (rasters.len() + expected) as u64 })?;
+        }
         let number = match self.numbers.get(label) {
             Some(&number) => number,
             None => {
@@ -75,9 +90,14 @@ impl ImageDatasetBuilder {
         Ok(())
     }
 
-    /// Bytes held so far.
-    pub fn memory(&self) -> usize {
-        self.dataset.rasters.capacity() + 4 * self.dataset.targets.capacity()
+    /// Bytes that a training on the images so far holds of them.
+    pub fn memory(&self) -> u64 {
+        (self.dataset.rasters.len() + BYTES_PER_ROW * self.dataset.targets.len()) as u64
+    }
+
+    /// The labels so far, ascending.
+    pub fn labels(&self) -> Vec<String> {
+        self.numbers.keys().cloned().collect()
     }
 
     /// The dataset to train on: at least one row, at least two labels.
@@ -104,6 +124,8 @@ impl ImageDatasetBuilder {
             *target = ranks[*target as usize];
         }
         dataset.labels = self.numbers.into_keys().collect();
+        dataset.rasters.shrink_to_fit();
+        dataset.targets.shrink_to_fit();
         Ok(dataset)
     }
 }

@@ -6,6 +6,7 @@ use teller_numeric::{Control, Isa, Moment, Step, Stream};
 use teller_payload::{SharedBytes, TrainingKey};
 
 use crate::batch::{Batch, Changes};
+use crate::dataset::BYTES_PER_ROW;
 use crate::fitted::{Epoch, FittedCnn, Validation, memory_to_judge};
 use crate::floats::Floats;
 use crate::layer::Noise;
@@ -176,8 +177,7 @@ pub(crate) fn memory_of(network: &Network, params: &CnnParams, rows: u64) -> u64
     let kept = (params.update.moments() as u64 + 1) * network.weights as u64;
     let more = 2 * kept + network.weights as u64;
     let floats = floats_needed(network, batch).saturating_add(more);
-    // The raster, the target and two row numbers.
-    let dataset = rows.saturating_mul(network.input.len() as u64 + 12);
+    let dataset = rows.saturating_mul((network.input.len() + BYTES_PER_ROW) as u64);
     let changes = params.augmentation.is_some();
     let rasters = if changes { rasters_needed(network, batch) as u64 } else { 0 };
     let training = floats.saturating_mul(4).saturating_add(rasters);

@@ -261,6 +261,45 @@ fn what_would_fit_in_memory_is_said() {
     let refused = train("image_classification", &scans(14_000), once);
     let most = hinted(&client.refused(&refused, &SqlState::OUT_OF_MEMORY));
     client.run(&train("image_classification", &scans(most), once));
+    // While it is read already: there the training on so many would not fit either.
+    let refused = refused.replace("(1, 8)", "(1, 16)").replace("14000", "28000");
+    let error = client.refused(&refused, &SqlState::OUT_OF_MEMORY);
+    assert!(error.message().contains("the first 2"), "{}", error.message());
+    assert_eq!(hinted(&error), most);
+    client
+        .refused(&train("image_classification", &scans(most + 1), once), &SqlState::OUT_OF_MEMORY);
+}
+
+/// Training again tells it as the first training does.
+#[test]
+fn what_would_fit_is_said_when_training_again() {
+    let mut client = Database::with_demo().connect();
+    client.run(&train("image_classification", SCANS, r#"{"epochs": 1}"#));
+    super::two_groups(&mut client);
+    super::train_purchases(&mut client, "shop", "als");
+    let says = |client: &mut Client, limit: &str, model: &str, what: &str, fits: &str| {
+        client.run(&format!("SET teller.max_training_memory = '{limit}'"));
+        let call = format!("CALL teller.retrain('{model}')");
+        let error = client.refused(&call, &SqlState::OUT_OF_MEMORY);
+        let hint = error.hint().unwrap();
+        assert!(error.message().contains(what), "{}", error.message());
+        assert!(hint.contains("What would fit: ") && hint.contains(fits), "{hint}");
+    };
+    says(&mut client, "1MB", "refused", "the first 1", "a smaller network, image or batch_size");
+    says(
+        &mut client,
+        "5MB",
+        "refused",
+        "images of 10 classes",
+        "a smaller network, image or batch_size",
+    );
+    client.run(
+        "CREATE TABLE more AS SELECT u AS user_id, i AS item_id, 1.0 AS weight
+                FROM generate_series(1, 300) u, generate_series(1, 300) i;
+                DROP TABLE purchases; ALTER TABLE more RENAME TO purchases",
+    );
+    says(&mut client, "1MB", "shop", "the interactions", "interactions");
+    says(&mut client, "2MB", "shop", "90000 interactions of 300 users", "What would fit");
 }
 
 #[test]

@@ -37,6 +37,12 @@ fn weights_and_factors_are_data() {
         assert_eq!(shape.iter().product::<i32>() as usize, weights.len());
         assert!(weights.iter().all(|weight| weight.is_finite()));
     }
+    let proper: bool = client.value(
+        r#"SELECT bool_and(array_dims("values") = '[1:' || cardinality("values") || ']'
+                           AND "values" = ARRAY(SELECT unnest("values")))
+           FROM teller.weights('teller.digits')"#,
+    );
+    assert!(proper);
 
     super::two_groups(&mut client);
     super::train_purchases(&mut client, "shop", "als");
