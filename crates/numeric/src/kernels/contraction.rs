@@ -281,16 +281,20 @@ impl<S: Simd, const VECTORS: usize, const MASKED: bool, const POOLED: bool>
         let taps = job.shape.pool.unwrap_or([0; 4]);
         let mut a = [job.a; ROWS];
         let mut c = [job.c; ROWS];
+        let mut from = place.y * rows.a_outer + place.x * rows.a_inner;
+        let mut to = place.y * rows.c_outer + place.x * rows.c_inner + column;
         for row in 0..ROWS / sums {
-            let from = place.y * rows.a_outer + place.x * rows.a_inner;
             for sum in 0..sums {
                 a[row * sums + sum] = job.a.wrapping_add(from + taps[sum]);
             }
-            let to = place.y * rows.c_outer + place.x * rows.c_inner;
-            c[row] = job.c.wrapping_add(to + column);
+            c[row] = job.c.wrapping_add(to);
+            from += rows.a_inner;
+            to += rows.c_inner;
             place.x += 1;
             if place.x == rows.inner {
                 *place = Place { y: place.y + 1, x: 0 };
+                from = place.y * rows.a_outer;
+                to = place.y * rows.c_outer + column;
             }
         }
 
