@@ -1,7 +1,7 @@
 -- What a network costs, before it is trained.
 
 CREATE FUNCTION teller.describe_architecture(architecture jsonb, classes int DEFAULT 10)
-    RETURNS TABLE(layer int, type text, output text, parameters bigint, flops bigint, memory bigint)
+    RETURNS TABLE(layer text, type text, output text, parameters bigint, flops bigint, memory bigint)
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 10
     AS 'MODULE_PATHNAME', 'describe_architecture_wrapper';
 COMMENT ON FUNCTION teller.describe_architecture(jsonb, int) IS

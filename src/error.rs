@@ -274,6 +274,11 @@ impl Error {
             Self::Architecture(error) => match &**error {
                 ArchitectureError::UnknownName { nearest, .. }
                 | ArchitectureError::UnknownType { nearest, .. } => did_you_mean(nearest),
+                ArchitectureError::Sum { .. } => Some(
+                    "Give a \"shortcut\" that ends in the shape of the layers, such as a conv2d of \
+                     kernel 1, with their filters, stride and padding, and a batch_norm2d."
+                        .to_owned(),
+                ),
                 _ => None,
             },
             Self::Start(error) => match &**error {

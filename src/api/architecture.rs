@@ -20,7 +20,7 @@ fn describe_architecture(
     TableIterator<
         'static,
         (
-            name!(layer, i32),
+            name!(layer, String),
             name!(kind, &'static str),
             name!(output, String),
             name!(parameters, i64),
@@ -31,9 +31,9 @@ fn describe_architecture(
     ErrorReport,
 > {
     let summaries = describe(architecture, classes)?;
-    let rows: Vec<_> = (0..)
-        .zip(summaries)
-        .map(|(index, layer)| {
+    let rows: Vec<_> = summaries
+        .into_iter()
+        .map(|layer| {
             let output = match layer.output {
                 Shape::Image { height, width, channels } => {
                     format!("{height} x {width} x {channels}")
@@ -43,7 +43,7 @@ fn describe_architecture(
             let numbers = [layer.parameters, layer.flops, layer.memory];
             let [parameters, flops, memory] =
                 numbers.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
-            (index, layer.kind, output, parameters, flops, memory)
+            (layer.place, layer.kind, output, parameters, flops, memory)
         })
         .collect();
     Ok(TableIterator::new(rows))

@@ -3,15 +3,17 @@
 //! Runs in the caller's thread alone and allocates nothing for an image. The weights are read
 //! where they lie, which may be a file mapped by many processes.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use teller_numeric::{Control, Isa};
 use teller_payload::{Payload, SharedBytes};
 
 use crate::calibration::TEMPERATURES;
-use crate::codec::{self, StoredWeights};
+use crate::codec::{self, StoredLayer, StoredWeights};
 use crate::floats::Floats;
 use crate::layer::{Pass, Results, Weights, softmax};
-use crate::network::{Network, Purpose};
+use crate::network::{BUFFERS, LINE, Network, Placed, Purpose};
 use crate::normalization::PixelTable;
 use crate::{Architecture, Arithmetic, Error, ImageDataset, Normalization, Shape};
 
@@ -23,9 +25,13 @@ pub struct ImageClassifier {
     pixels: PixelTable,
     labels: Vec<String>,
     payload: Payload,
-    stored: Vec<Option<StoredWeights>>,
+    stored: Vec<Option<StoredLayer>>,
     /// Kernels as the layers read them, where that is not as they are stored.
     prepared: Floats,
+    /// Kernels and biases with the batch norms after them.
+    folded: Floats,
+    /// Where in those the layer's are, if they are; a kernel that is prepared is not.
+    folds: Vec<Option<[Range<usize>; 2]>>,
     /// What the logits are multiplied with before they become probabilities.
     sharpness: f32,
     bytes: usize,
@@ -36,7 +42,7 @@ pub struct ImageClassifier {
 /// Memory for the values of one image between the layers; serves any classifier.
 #[derive(Debug)]
 pub struct Workspace {
-    values: [Floats; 2],
+    values: [Floats; BUFFERS],
     scratch: Floats,
 }
 
@@ -91,13 +97,28 @@ impl ImageClassifier {
         let pixels = normalization.table(architecture.input.channels)?;
         let bytes = (*weights).as_ref().len();
         let (payload, stored) = codec::read(&network, weights)?;
+        let folds = folds(&network);
+        let end = |fold: &[Range<usize>; 2]| fold[1].end.next_multiple_of(LINE);
+        let mut folded = Floats::zeros(folds.iter().flatten().map(end).max().unwrap_or(0))?;
         let mut prepared = Floats::zeros(network.prepared)?;
-        for (placed, stored) in network.layers.iter().zip(&stored) {
-            if let Some(stored) = stored {
-                let prepared = &mut prepared[placed.prepared.clone()];
-                let kernel = payload.get(stored.kernel);
-                placed.layer.prepare(isa.unwrap_or_else(Isa::detect), kernel, prepared, None);
+        let layers = network.layers.iter().zip(&stored).zip(&folds);
+        for ((placed, stored), fold) in layers {
+            let Some(StoredLayer { own, folded: norm }) = stored else { continue };
+            let mut weights = own.weights(&payload);
+            let mut kernel;
+            if let (Some(norm), Some(stored), Some([kernel_at, bias_at])) =
+                (&placed.folded, norm, fold)
+            {
+                kernel = Floats::zeros(weights.kernel.len())?;
+                kernel.copy_from_slice(weights.kernel);
+                let bias = &mut folded[bias_at.clone()];
+                bias.copy_from_slice(weights.bias);
+                norm.norm.fold(stored.weights(&payload), &mut kernel, bias);
+                folded[kernel_at.clone()].copy_from_slice(&kernel[..kernel_at.len()]);
+                weights = Weights { kernel: &kernel, ..weights };
             }
+            let prepared = &mut prepared[placed.prepared.clone()];
+            placed.layer.prepare(isa.unwrap_or_else(Isa::detect), weights, prepared, None);
         }
         let architecture = architecture.clone();
         Ok(Self {
@@ -108,6 +129,8 @@ impl ImageClassifier {
             payload,
             stored,
             prepared,
+            folded,
+            folds,
             sharpness: 1.0,
             bytes,
             isa,
@@ -137,21 +160,21 @@ impl ImageClassifier {
     pub fn memory(&self) -> usize {
         let labels: usize = self.labels.iter().map(|label| label.len() + size_of::<String>()).sum();
         let layers = self.network.layers.len() * 256;
-        let prepared = size_of_val(&*self.prepared);
+        let prepared = size_of_val(&*self.prepared) + size_of_val(&*self.folded);
         size_of::<Self>() + self.bytes + prepared + self.pixels.memory() + labels + layers
     }
 
     /// Bytes of a [`Workspace`].
     pub fn working_memory(&self) -> usize {
-        let floats = self.network.widest().saturating_mul(2).saturating_add(self.network.scratch());
-        floats.saturating_mul(size_of::<f32>())
+        let values = self.network.buffers.into_iter().fold(0, usize::saturating_add);
+        values.saturating_add(self.network.scratch()).saturating_mul(size_of::<f32>())
     }
 
     /// Working memory, to be kept and used again.
     pub fn workspace(&self) -> Result<Workspace, Error> {
-        let values = || Floats::zeros(self.network.widest());
+        let [first, second, third] = self.network.buffers.map(Floats::zeros);
         let scratch = Floats::zeros(self.network.scratch())?;
-        Ok(Workspace { values: [values()?, values()?], scratch })
+        Ok(Workspace { values: [first?, second?, third?], scratch })
     }
 
     /// The probability of each label for a raster of 8-bit values, row by row, channels innermost.
@@ -197,15 +220,14 @@ impl ImageClassifier {
     }
 
     /// What the network knows of an image before its last layer decides: near for images that look
-    /// alike to it. The input of the last layer that learns.
+    /// alike to it. The input of the last layer or residual block that learns.
     pub fn embedding<'w>(
         &self,
         raster: &[u8],
         workspace: &'w mut Workspace,
         control: &dyn Control,
     ) -> Result<&'w [f32], Error> {
-        let last = self.stored.iter().rposition(Option::is_some).unwrap_or(0);
-        Ok(self.values_after(last, raster, workspace, control)?)
+        Ok(self.values_after(self.network.before_last, raster, workspace, control)?)
     }
 
     /// The values after the first `layers` layers.
@@ -220,29 +242,40 @@ impl ImageClassifier {
         if raster.len() != expected {
             return Err(Error::Raster { got: raster.len(), expected });
         }
-        if workspace.values[0].len() < self.network.widest()
-            || workspace.scratch.len() < self.network.scratch()
-        {
+        let wanted = self.network.buffers.iter().zip(&workspace.values);
+        let grows = wanted.map(|(wanted, values)| values.len() < *wanted);
+        if grows.fold(workspace.scratch.len() < self.network.scratch(), |any, grows| any | grows) {
             *workspace = self.workspace()?;
         }
         let pass = Pass { isa: self.isa(), control, noise: None };
-        let Workspace { values: [first, second], scratch } = workspace;
-        let (mut from, mut to) = (&mut **first, &mut **second);
-        self.pixels.apply(raster, &mut from[..expected]);
-        let mut len = expected;
-        for (placed, stored) in self.network.layers.iter().zip(&self.stored).take(layers) {
-            let weights = stored.map_or(Weights::default(), |stored| {
-                let (kernel, bias) =
-                    (self.payload.get(stored.kernel), self.payload.get(stored.bias));
-                placed.weights(kernel, bias, &self.prepared)
-            });
+        let Workspace { values, scratch } = workspace;
+        self.pixels.apply(raster, &mut values[0][..expected]);
+        let (mut buffer, mut len) = (0, expected);
+        for (index, placed) in self.network.layers.iter().enumerate().take(layers) {
             let (input, output) = (placed.layer.input().len(), placed.layer.output().len());
+            let Ok([from, to]) = values.get_disjoint_mut([placed.from, placed.to]) else {
+                continue;
+            };
             let results = Results { output: &mut to[..output], saved: None };
+            let weights = self.weights_of(index, placed);
             placed.layer.forward(&pass, weights, &from[..input], results, scratch)?;
-            std::mem::swap(&mut from, &mut to);
-            len = output;
+            (buffer, len) = (placed.to, output);
         }
-        Ok(&mut from[..len])
+        Ok(&mut values[buffer][..len])
+    }
+
+    /// What a layer reads.
+    fn weights_of(&self, index: usize, placed: &Placed) -> Weights<'_> {
+        let Some(stored) = &self.stored[index] else { return Weights::default() };
+        let weights = match &self.folds[index] {
+            None => stored.own.weights(&self.payload),
+            Some([kernel, bias]) => Weights {
+                kernel: &self.folded[kernel.clone()],
+                bias: &self.folded[bias.clone()],
+                ..Weights::default()
+            },
+        };
+        placed.weights(weights, &self.prepared)
     }
 
     /// The weights as they are stored.
@@ -268,23 +301,44 @@ impl ImageClassifier {
         self.pixels.apply(raster, input);
     }
 
-    /// Kernel and bias of each layer that learns.
-    pub(crate) fn layer_weights(&self) -> impl Iterator<Item = [&[f32]; 2]> {
-        let stored = self.stored.iter().flatten();
-        stored.map(|stored| [self.payload.get(stored.kernel), self.payload.get(stored.bias)])
+    /// What each layer that learns has learned; a batch norm is one, also where it is folded.
+    pub(crate) fn layer_weights(&self) -> impl Iterator<Item = Weights<'_>> {
+        self.stored_weights().map(|stored| stored.weights(&self.payload))
+    }
+
+    fn stored_weights(&self) -> impl Iterator<Item = &StoredWeights> {
+        let layers = self.stored.iter().flatten();
+        layers.flat_map(|layer| [Some(&layer.own), layer.folded.as_ref()]).flatten()
     }
 
     /// All trained numbers, in the order of the layers.
     pub fn weights(&self) -> impl Iterator<Item = LayerWeights<'_>> {
-        self.network.layers.iter().zip(&self.stored).flat_map(|(placed, stored)| {
-            let arrays = codec::arrays(placed).zip(*stored).map(|([kernel, bias], stored)| {
-                [(kernel, stored.kernel), (bias, stored.bias)].map(|((name, shape), array)| {
-                    LayerWeights { name, shape, values: self.payload.get(array) }
-                })
-            });
-            arrays.into_iter().flatten()
+        self.stored_weights().flat_map(StoredWeights::arrays).map(|(name, shape, array)| {
+            LayerWeights {
+                name: name.clone(),
+                shape: shape.clone(),
+                values: self.payload.get(*array),
+            }
         })
     }
+}
+
+/// Room for the kernel and the bias of each layer that a batch norm is folded into; none for a
+/// kernel that is prepared anyway.
+fn folds(network: &Network) -> Vec<Option<[Range<usize>; 2]>> {
+    let mut end = 0;
+    let mut room = |len: usize| {
+        let range = end..end + len;
+        end = range.end.next_multiple_of(LINE);
+        range
+    };
+    let fold = |placed: &Placed| {
+        placed.folded.as_ref().map(|_| {
+            let kernel = if placed.prepared.is_empty() { placed.kernel.len() } else { 0 };
+            [room(kernel), room(placed.bias.len())]
+        })
+    };
+    network.layers.iter().map(fold).collect()
 }
 
 /// The index of the largest number, the first of equal ones; what is not a number loses.
@@ -299,14 +353,5 @@ pub fn best(numbers: &[f32]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_of_the_largest_wins() {
-        assert_eq!(best(&[0.1, 0.7, 0.7]), 1);
-        assert_eq!(best(&[f32::NAN, 0.2, f32::NAN, 0.3]), 3);
-        assert_eq!(best(&[f32::NAN, f32::NAN]), 0);
-        assert_eq!(best(&[]), 0);
-    }
-}
+#[path = "classifier_tests.rs"]
+mod tests;

@@ -1,57 +1,98 @@
 //! What an architecture costs, layer by layer, without training it.
 
+use crate::layer::flatten;
 use crate::network::{Network, Placing, Purpose};
-use crate::{Architecture, ArchitectureError, LayerSpec, Shape};
+use crate::{Activation, Architecture, ArchitectureError, Block, LayerSpec, Residual, Shape};
 
 /// One layer of an architecture, made ready for a number of classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerSummary {
+    /// Where it is: `2`, or `2.residual.0` and `2.residual.shortcut.0` in a residual block.
+    pub place: String,
     /// Its type, as written.
     pub kind: &'static str,
     /// What it gives.
     pub output: Shape,
-    /// Numbers that it learns.
+    /// Numbers that it learns, or keeps as running statistics.
     pub parameters: u64,
     /// Floating-point operations for one image when serving: a product and a sum count as two,
-    /// a value of an activation layer or softmax as one.
+    /// a value of an activation or softmax as one.
     pub flops: u64,
     /// Bytes of its numbers and of its output for one image.
     pub memory: u64,
 }
 
 impl Architecture {
-    /// Checks the architecture as [`Architecture::check`] does, and tells about every layer.
+    /// Checks the architecture as [`Architecture::check`] does, and tells about every layer; of a
+    /// residual block first about the layers in it, then about their sum.
     pub fn describe(&self, classes: usize) -> Result<Vec<LayerSummary>, ArchitectureError> {
         let mut shape = Network::new(self, classes, Purpose::Training)?.input;
         let mut summaries = Vec::with_capacity(self.layers.len());
-        for (index, &spec) in self.layers.iter().enumerate() {
-            let input = shape;
-            let placing = Placing { index, shape, classes, purpose: Purpose::Training };
-            let (layer, _) = placing.layer(spec, None, None)?;
-            let mut parameters = 0;
-            match layer {
-                Some(layer) => {
-                    shape = layer.output();
-                    if let Some(kernel) = layer.kernel_shape() {
-                        let bias = kernel.last().copied().unwrap_or(0) as u64;
-                        parameters = kernel.iter().map(|&extent| extent as u64).product::<u64>();
-                        parameters += bias;
-                    }
+        for (index, block) in self.layers.iter().enumerate() {
+            match block {
+                Block::Layer(spec) => {
+                    shape = describe(&mut summaries, index.to_string(), *spec, shape, classes)?;
                 }
-                None if spec == LayerSpec::Flatten => shape = Shape::Vector(shape.len()),
-                None => {}
+                Block::Residual(Residual { layers, shortcut, activation }) => {
+                    let mut fork = shape;
+                    for (at, spec) in layers.iter().enumerate() {
+                        let place = format!("{index}.residual.{at}");
+                        shape = describe(&mut summaries, place, *spec, shape, classes)?;
+                    }
+                    for (at, spec) in shortcut.iter().enumerate() {
+                        let place = format!("{index}.residual.shortcut.{at}");
+                        fork = describe(&mut summaries, place, *spec, fork, classes)?;
+                    }
+                    let values = shape.len() as u64;
+                    summaries.push(LayerSummary {
+                        place: index.to_string(),
+                        kind: "residual",
+                        output: shape,
+                        parameters: 0,
+                        flops: values + activation_flops(*activation, values),
+                        memory: values * FLOAT,
+                    });
+                }
             }
-            let float = size_of::<f32>() as u64;
-            summaries.push(LayerSummary {
-                kind: spec.kind(),
-                output: shape,
-                parameters,
-                flops: flops(spec, input, shape),
-                memory: (parameters + shape.len() as u64) * float,
-            });
         }
         Ok(summaries)
     }
+}
+
+const FLOAT: u64 = size_of::<f32>() as u64;
+
+/// Tells about one layer and gives the shape after it.
+fn describe(
+    summaries: &mut Vec<LayerSummary>,
+    place: String,
+    spec: LayerSpec,
+    input: Shape,
+    classes: usize,
+) -> Result<Shape, ArchitectureError> {
+    let (number, purpose) = (0, Purpose::Training);
+    let placing = Placing { place: place.clone(), number, shape: input, classes, purpose };
+    let layer = placing.layer(&[spec])?.map(|made| made.layer);
+    let output = match &layer {
+        Some(layer) => layer.output(),
+        None if spec == LayerSpec::Flatten => flatten(input),
+        None => input,
+    };
+    let kernel = layer.as_ref().and_then(|layer| layer.kernel_shape());
+    let parameters = kernel.map_or(0, |kernel| {
+        let last = kernel.last().copied().unwrap_or(0) as u64;
+        // A bias, or the other three numbers of a batch norm.
+        let more = if matches!(spec, LayerSpec::BatchNorm2d { .. }) { 3 * last } else { last };
+        kernel.iter().map(|&extent| extent as u64).product::<u64>() + more
+    });
+    summaries.push(LayerSummary {
+        place,
+        kind: spec.kind(),
+        output,
+        parameters,
+        flops: flops(spec, input, output),
+        memory: (parameters + output.len() as u64) * FLOAT,
+    });
+    Ok(output)
 }
 
 /// Operations for one image.
@@ -62,7 +103,7 @@ fn flops(spec: LayerSpec, input: Shape, output: Shape) -> u64 {
         Shape::Vector(len) => len as u64,
     };
     // A bias, which starts the sum, costs nothing of its own.
-    let products = |each: u64| 2 * each * values;
+    let products = |each: u64| 2 * each * values + activation_flops(spec.activation(), values);
     match spec {
         LayerSpec::Conv2d { kernel, groups, .. } => {
             products((kernel * kernel) as u64 * channels / groups as u64)
@@ -72,6 +113,7 @@ fn flops(spec: LayerSpec, input: Shape, output: Shape) -> u64 {
             (size * size) as u64 * values
         }
         LayerSpec::GlobalAvgPool2d => input.len() as u64,
+        LayerSpec::BatchNorm2d { .. } => 2 * values,
         LayerSpec::Flatten | LayerSpec::Dropout { .. } => 0,
         LayerSpec::Relu
         | LayerSpec::LeakyRelu { .. }
@@ -80,6 +122,10 @@ fn flops(spec: LayerSpec, input: Shape, output: Shape) -> u64 {
         | LayerSpec::Tanh
         | LayerSpec::Softmax => values,
     }
+}
+
+fn activation_flops(activation: Activation, values: u64) -> u64 {
+    if activation == Activation::None { 0 } else { values }
 }
 
 #[cfg(test)]
@@ -94,10 +140,10 @@ mod tests {
     #[test]
     fn layers_cost_what_their_definitions_say() {
         let reference = numbers("reference");
-        assert_eq!(reference[0], ("conv2d", "an image of 26 x 26 x 32".to_owned(), 320, 389_376));
+        assert_eq!(reference[0], ("conv2d", "an image of 26 x 26 x 32".to_owned(), 320, 411_008));
         assert_eq!(reference[1], ("max_pool2d", "an image of 13 x 13 x 32".to_owned(), 0, 21_632));
         assert_eq!(reference[4], ("flatten", "a vector of 1600".to_owned(), 0, 0));
-        assert_eq!(reference[5], ("dense", "a vector of 64".to_owned(), 102_464, 204_800));
+        assert_eq!(reference[5], ("dense", "a vector of 64".to_owned(), 102_464, 204_864));
         assert_eq!(reference.len(), 8);
         // 61,706 numbers: the network of LeCun et al. 1998 with all maps connected.
         let lenet = numbers("lenet5");
@@ -105,5 +151,26 @@ mod tests {
         let summaries = Architecture::named("reference").unwrap().describe(10).unwrap();
         assert_eq!(summaries[0].memory, (320 + 26 * 26 * 32) * 4);
         assert!(Architecture::named("reference").unwrap().describe(11).is_ok());
+    }
+
+    #[test]
+    fn residual_blocks_are_told_layer_by_layer() {
+        let resnet = Architecture::named("resnet8").unwrap().describe(10).unwrap();
+        let places: Vec<&str> = resnet.iter().map(|layer| &*layer.place).collect();
+        assert_eq!(places[..5], ["0", "1", "2", "3.residual.0", "3.residual.1"]);
+        let sum = resnet.iter().find(|layer| layer.place == "4").unwrap();
+        assert_eq!(
+            (sum.kind, sum.output.to_string()),
+            ("residual", "an image of 16 x 16 x 32".into())
+        );
+        // The sum and its rectifier.
+        assert_eq!((sum.parameters, sum.flops), (0, 2 * 16 * 16 * 32));
+        let shortcut = resnet.iter().find(|layer| layer.place == "4.residual.shortcut.0").unwrap();
+        assert_eq!((shortcut.kind, shortcut.parameters), ("conv2d", 16 * 32 + 32));
+        let norm = resnet.iter().find(|layer| layer.place == "1").unwrap();
+        assert_eq!(
+            (norm.kind, norm.parameters, norm.flops),
+            ("batch_norm2d", 64, 2 * 32 * 32 * 16)
+        );
     }
 }

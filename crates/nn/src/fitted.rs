@@ -87,7 +87,8 @@ pub(crate) fn memory_to_judge(network: &Network, rows: u64) -> u64 {
 }
 
 impl FittedCnn {
-    /// The weights as stored: `0.conv2d.kernel`, `0.conv2d.bias` and so on.
+    /// The weights as stored: `0.conv2d.kernel`, `0.conv2d.bias` and so on, with the running
+    /// statistics of batch norms.
     pub fn payload(&self) -> AlignedBytes {
         codec::write(&self.network, &self.weights)
     }

@@ -5,8 +5,8 @@ use std::time::Instant;
 use teller_numeric::{Control, Isa, Stream};
 
 use crate::floats::Floats;
-use crate::layer::{Ends, Layer, Pass, Results, Weights};
-use crate::network::{Network, Purpose};
+use crate::layer::{Ends, Pass, Results, Weights};
+use crate::network::{Network, Placed, Purpose};
 use crate::{Architecture, Arithmetic, Error};
 
 /// Images of a backward pass, and of a gradient to a kernel, as in training.
@@ -42,11 +42,12 @@ impl Architecture {
         let network = Network::new(self, classes, Purpose::Serving(Arithmetic::CURRENT))?;
         let pass = Pass { isa, control, noise: None };
         let layers = network.layers.iter();
-        layers.map(|placed| profile(placed.name.clone(), &*placed.layer, &pass)).collect()
+        layers.map(|placed| profile(placed, &pass)).collect()
     }
 }
 
-fn profile(name: String, layer: &dyn Layer, pass: &Pass<'_>) -> Result<LayerProfile, Error> {
+fn profile(placed: &Placed, pass: &Pass<'_>) -> Result<LayerProfile, Error> {
+    let layer = &*placed.layer;
     let mut stream = Stream::new(1, "profile", 0);
     let mut random = |len: usize| {
         let mut floats = Floats::zeros(len)?;
@@ -63,13 +64,14 @@ fn profile(name: String, layer: &dyn Layer, pass: &Pass<'_>) -> Result<LayerProf
     let shape = layer.kernel_shape().unwrap_or_default();
     let columns = shape.last().copied().unwrap_or(0);
     let mut kernel = Floats::zeros(if columns > 0 { shape.iter().product() } else { 0 })?;
-    layer.initialize(&mut Stream::new(1, "profile", 1), &mut kernel);
+    layer.initialize(placed.initialization, &mut Stream::new(1, "profile", 1), &mut kernel);
     let bias = Floats::zeros(columns)?;
+    let stored = Weights { kernel: &kernel, bias: &bias, mean: &bias, variance: &bias };
     let mut prepared = Floats::zeros(layer.prepared())?;
     let mut reversed = Floats::zeros(layer.reversed())?;
-    layer.prepare(pass.isa, &kernel, &mut prepared, Some(&mut reversed));
+    layer.prepare(pass.isa, stored, &mut prepared, Some(&mut reversed));
     let prepared: &[f32] = if prepared.is_empty() { &kernel } else { &prepared };
-    let weights = Weights { kernel: prepared, bias: &bias };
+    let weights = Weights { kernel: prepared, ..stored };
 
     let forward = fastest(|| {
         let results = Results { output: &mut output[..output_len], saved: None };
@@ -100,7 +102,7 @@ fn profile(name: String, layer: &dyn Layer, pass: &Pass<'_>) -> Result<LayerProf
         Ok(())
     })?;
     Ok(LayerProfile {
-        name,
+        name: placed.name.clone(),
         products: layer.products() as u64,
         forward,
         backward: backward / GROUP as f64,

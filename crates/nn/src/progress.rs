@@ -10,7 +10,7 @@ use crate::floats::Floats;
 use crate::optimizer::OptimizerState;
 
 /// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
-pub(crate) const REVISION: u32 = 2;
+pub(crate) const REVISION: u32 = 3;
 
 /// A pass over images as far as it has come.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,6 +7,8 @@
 //! from zeros (Kolesnikov et al., "Big Transfer", ECCV 2020): random numbers would be sure of wrong
 //! answers, since the layers before it already have much to say.
 
+use std::ops::Range;
+
 use teller_numeric::options::nearest;
 use teller_payload::{DataDigest, Payload, SharedBytes};
 
@@ -129,11 +131,11 @@ impl StartFrom {
             weights[head.kernel.clone()].fill(0.0);
         }
         for (placed, _) in learning.filter(|(_, taken)| *taken) {
-            let ranges = [&placed.kernel, &placed.bias];
-            for ((name, shape), range) in codec::arrays(placed).into_iter().flatten().zip(ranges) {
+            for (name, shape, range) in codec::arrays(placed) {
                 let array = self.weights.array_of::<f32>(&name, &shape)?;
-                weights[range.clone()].copy_from_slice(self.weights.get(array));
+                weights[range].copy_from_slice(self.weights.get(array));
             }
+            codec::check_variance(&placed.name, &weights[placed.variance.clone()])?;
         }
         Ok(())
     }
@@ -164,12 +166,11 @@ impl StartFrom {
                     return Some("the labels are others");
                 }
             }
-            let mut arrays = codec::arrays(placed).into_iter().flatten();
-            let fits = |(name, shape): (String, Vec<usize>)| {
+            let fits = |(name, shape, _): (String, Vec<usize>, Range<usize>)| {
                 self.weights.array_of::<f32>(&name, &shape).is_ok()
             };
             let why = "it has another shape there or does not exist";
-            (!arrays.all(fits)).then_some(why)
+            (!codec::arrays(placed).into_iter().all(fits)).then_some(why)
         };
         for name in &self.freeze {
             let placed = learning().find(|placed| placed.name == *name);

@@ -9,6 +9,7 @@ use crate::batch::{Batch, Changes};
 use crate::dataset::BYTES_PER_ROW;
 use crate::fitted::{Epoch, FittedCnn, Validation, memory_to_judge};
 use crate::floats::Floats;
+use crate::group::Outcome;
 use crate::layer::Noise;
 use crate::network::{Network, Purpose};
 use crate::normalization::PixelTable;
@@ -16,7 +17,7 @@ use crate::objective::Objective;
 use crate::optimizer::{OptimizerState, Pace};
 use crate::progress::{Extent, Progress, REVISION, Tally};
 use crate::split::{Split, stratified};
-use crate::trainer::{Learning, Outcome, Trainer, floats_needed, rasters_needed};
+use crate::trainer::{Learning, Trainer, floats_needed, rasters_needed};
 use crate::{Architecture, CnnParams, Error, ImageDataset, Shape, StartFrom};
 
 /// Trains a network on the threads of the ambient rayon pool, reporting a step for every epoch.
@@ -101,9 +102,8 @@ fn run(
     if let Some(start) = start {
         start.fill(&network, data.labels(), &mut trainer.weights)?;
     }
-    let trained = network.layers.iter().filter(|placed| !placed.frozen);
-    let kernels = trained.map(|placed| placed.kernel.clone()).collect();
-    let mut optimizer = params.update.start(network.weights, network.trained(), kernels)?;
+    let (trained, decaying) = (network.trained(), network.decaying());
+    let mut optimizer = params.update.start(network.weights, trained, decaying)?;
     let training_rows = split.training.len() as u64;
     // The digest of the data knows labels by number only.
     let asked = format!("cnn {REVISION} {architecture:?} {params:?} {class_weights:?}");

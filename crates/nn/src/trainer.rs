@@ -1,8 +1,9 @@
 //! One step of training: a batch through the network and back, and the weights after it.
 //!
-//! The batch goes through in groups of a few images, side by side on the threads; the gradient to
-//! the weights is then cut by rows of the kernels, each row summing over the images in their
-//! order. So no sum is ever divided between threads.
+//! The batch goes through in groups of a few images, side by side on the threads; where a batch
+//! norm looks over the whole batch, all groups wait for each other. The gradient to the weights is
+//! then cut by rows of the kernels, each row summing over the images in their order. So no sum is
+//! ever divided between threads.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -12,31 +13,19 @@ use rayon::prelude::*;
 use teller_numeric::{Cancelled, Control, Isa, Stream};
 use teller_payload::AlignedBytes;
 
+use crate::Error;
 use crate::batch::{Batch, Changes};
 use crate::floats::Floats;
-use crate::layer::{Ends, Noise, Pass, Results, bias_gradient};
-use crate::loss::softmax_cross_entropy;
+use crate::group::{GROUP, Group, Kept, Outcome, chunks};
+use crate::layer::{Ends, Noise, Pass, bias_gradient};
 use crate::network::{Network, Placed};
-use crate::objective::Target;
 use crate::optimizer::OptimizerState;
-use crate::{Error, best};
-
-/// Images that go through the layers together, sharing each read of the weights.
-const GROUP: usize = 4;
 
 /// How an optimizer is to move the weights in one step.
 pub(crate) struct Learning<'a> {
     pub(crate) optimizer: &'a mut OptimizerState,
     pub(crate) rate: f64,
     pub(crate) noise: Noise,
-}
-
-/// What became of one image.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) loss: f64,
-    pub(crate) hit: bool,
-    target: Target,
 }
 
 /// The weights in training with all memory that a step needs.
@@ -51,12 +40,10 @@ pub(crate) struct Trainer<'a> {
     reversed: Vec<Floats>,
     /// For each layer, the gradient from which that to its kernel is made, if it is another.
     unfinished: Vec<Floats>,
-    /// For the whole batch: the input, then each layer's output.
-    values: Vec<Floats>,
-    /// What each layer from the first trained one on keeps for the backward pass.
-    saved: Vec<Floats>,
-    /// The loss's gradient to the output of each of those.
-    d_values: Vec<Floats>,
+    /// Of the whole batch.
+    kept: Kept,
+    /// Sums of a batch norm, by group.
+    sums: Vec<f64>,
     scratch: Floats,
     /// For each group, rasters on their way to the input; empty where images are not changed.
     rasters: AlignedBytes,
@@ -66,28 +53,24 @@ pub(crate) struct Trainer<'a> {
 /// Floats that a trainer holds.
 pub(crate) fn floats_needed(network: &Network, batch: usize) -> u64 {
     let first = network.first_trained();
-    let layers = network.layers.iter().enumerate().map(|(index, placed)| {
-        let layer = &placed.layer;
-        let [gradient, saved] = kept(first, index, placed);
-        let images = batch as u64 * (layer.output().len() + gradient + saved) as u64;
-        let reversed = reversed(first, index, placed);
-        images + (reversed + unfinished(placed)) as u64
-    });
+    let layers = network.layers.iter();
+    let kernels = layers.map(|placed| (reversed(first, placed) + unfinished(placed)) as u64);
     let weights = 2 * network.weights as u64 + network.prepared as u64;
-    let input = batch as u64 * network.input.len() as u64;
-    let scratch = batch.div_ceil(GROUP) as u64 * network.training_scratch() as u64;
-    layers.sum::<u64>() + weights + input + scratch
+    // A sum is of two floats' size.
+    let group = 2 * sums(network) as u64 + network.training_scratch() as u64;
+    let images = batch as u64 * Kept::floats_needed(network) + batch.div_ceil(GROUP) as u64 * group;
+    kernels.sum::<u64>() + weights + images
 }
 
-/// Floats an image of the gradient to a layer's output, and of what it saves for the backward
-/// pass; both are for layers from the first trained one on.
-fn kept(first_trained: usize, index: usize, placed: &Placed) -> [usize; 2] {
-    if index < first_trained { [0; 2] } else { [placed.layer.output().len(), placed.layer.saved()] }
+/// Numbers that any batch norm of the network sums up.
+fn sums(network: &Network) -> usize {
+    let norms = network.layers.iter().filter_map(|placed| placed.layer.batch_norm());
+    norms.map(|norm| norm.sums()).fold(0, usize::max)
 }
 
 /// Floats of the kernel as the backward pass reads it, which ends at the first trained layer.
-fn reversed(first_trained: usize, index: usize, placed: &Placed) -> usize {
-    if index <= first_trained { 0 } else { placed.layer.reversed() }
+fn reversed(first_trained: usize, placed: &Placed) -> usize {
+    if placed.reads <= first_trained { 0 } else { placed.layer.reversed() }
 }
 
 /// Floats of the gradient from which that to the layer's kernel is made, 0 if it is the same.
@@ -116,15 +99,13 @@ impl<'a> Trainer<'a> {
         let mut weights = Floats::zeros(network.weights)?;
         for (index, placed) in (0u64..).zip(&network.layers) {
             let mut stream = Stream::new(seed, "initial weights", index);
-            placed.layer.initialize(&mut stream, &mut weights[placed.kernel.clone()]);
+            let kernel = &mut weights[placed.kernel.clone()];
+            placed.layer.initialize(placed.initialization, &mut stream, kernel);
+            weights[placed.variance.clone()].fill(1.0);
         }
         let first = network.first_trained();
-        let layers = || network.layers.iter().enumerate();
-        let images = |len: usize| Floats::zeros(batch.saturating_mul(len));
-        let backward = |which: usize| {
-            let buffers = layers().map(|(index, placed)| images(kept(first, index, placed)[which]));
-            buffers.collect::<Result<Vec<_>, _>>()
-        };
+        let layers = || network.layers.iter();
+        let sums = batch.div_ceil(GROUP).saturating_mul(sums(network));
         let scratch = batch.div_ceil(GROUP).saturating_mul(network.training_scratch());
         Ok(Self {
             network,
@@ -133,16 +114,13 @@ impl<'a> Trainer<'a> {
             gradient: Floats::zeros(network.weights)?,
             prepared: Floats::zeros(network.prepared)?,
             reversed: layers()
-                .map(|(index, placed)| Floats::zeros(reversed(first, index, placed)))
+                .map(|placed| Floats::zeros(reversed(first, placed)))
                 .collect::<Result<_, _>>()?,
             unfinished: layers()
-                .map(|(_, placed)| Floats::zeros(unfinished(placed)))
+                .map(|placed| Floats::zeros(unfinished(placed)))
                 .collect::<Result<_, _>>()?,
-            values: std::iter::once(images(network.input.len()))
-                .chain(layers().map(|(_, placed)| images(placed.layer.output().len())))
-                .collect::<Result<_, _>>()?,
-            saved: backward(1)?,
-            d_values: backward(0)?,
+            kept: Kept::new(network, batch)?,
+            sums: doubles(sums)?,
             scratch: Floats::zeros(scratch)?,
             rasters,
             outcomes: vec![Outcome::default(); batch],
@@ -193,7 +171,7 @@ impl<'a> Trainer<'a> {
             .collect();
         let (isa, weights) = (self.isa, &self.weights);
         tasks.into_par_iter().with_max_len(1).for_each(|(placed, prepared, reversed)| {
-            placed.layer.prepare(isa, &weights[placed.kernel.clone()], prepared, reversed);
+            placed.layer.prepare(isa, placed.stored(weights), prepared, reversed);
         });
     }
 
@@ -204,50 +182,74 @@ impl<'a> Trainer<'a> {
         noise: Option<Noise>,
         control: &dyn Control,
     ) -> Result<(), Cancelled> {
-        let network = self.network;
+        let (network, isa) = (self.network, self.isa);
         let images = batch.rows.len();
-        let outputs = network.layers.iter().map(|placed| placed.layer.output().len());
-        let lens = std::iter::once(network.input.len()).chain(outputs);
-        let values = by_group(&mut self.values, lens, images);
-        let first = network.first_trained();
-        let layers = network.layers.iter().enumerate();
-        let backward = layers.map(|(index, placed)| kept(first, index, placed));
-        let d_values = by_group(&mut self.d_values, backward.clone().map(|len| len[0]), images);
-        let saved = by_group(&mut self.saved, backward.map(|len| len[1]), images);
         let scratch = self.scratch.chunks_mut(network.training_scratch());
         let outcomes = self.outcomes[..images].chunks_mut(GROUP);
         let mut rasters = self.rasters.chunks_mut(Changes::scratch(network.input.len()));
-        let groups: Vec<Group<'_>> = values
-            .into_iter()
-            .zip(d_values)
-            .zip(saved)
-            .zip(scratch.zip(outcomes))
-            .zip(batch.rows.chunks(GROUP))
-            .map(|((((values, d_values), saved), (scratch, outcomes)), rows)| Group {
-                values,
-                saved,
-                d_values,
+        let width = sums(network);
+        let mut sums = chunks(&mut self.sums, width);
+        let groups = self.kept.groups(network, images, noise.is_some()).into_iter();
+        let mut groups: Vec<Group<'_>> = groups
+            .zip(scratch.zip(outcomes).zip(batch.rows.chunks(GROUP)))
+            .map(|(passing, ((scratch, outcomes), rows))| Group {
+                passing,
                 scratch,
                 rasters: rasters.next().unwrap_or_default(),
+                sums: sums.next().unwrap_or_default(),
                 outcomes,
                 rows,
             })
             .collect();
-        let weights = (&*self.weights, &*self.prepared);
-        let reversed = &*self.reversed;
-        groups.into_par_iter().enumerate().try_for_each(|(index, mut group)| {
-            let noise = noise.map(|noise| Noise {
-                first_image: noise.first_image + (index * GROUP) as u64,
-                ..noise
-            });
-            let pass = Pass { isa: self.isa, control, noise };
-            group.forward(network, &pass, weights, batch)?;
-            group.score(batch, network.classes, 1.0 / images as f32);
-            if noise.is_some() {
-                group.backward(network, &pass, reversed)?;
+        let norms = if noise.is_some() { network.batch_norms() } else { Vec::new() };
+        let end = network.layers.len();
+
+        let mut first = 0;
+        for (number, &stage_end) in norms.iter().chain([&end]).enumerate() {
+            let (weights, prepared, reversed) = (&*self.weights, &*self.prepared, &*self.reversed);
+            each(&mut groups, isa, noise, control, |group, pass| {
+                if number == 0 {
+                    group.load(network, batch, control)?;
+                }
+                group.forward(network, pass, first..stage_end, (weights, prepared))?;
+                if let Some(placed) = network.layers.get(stage_end) {
+                    group.sum_values(placed, isa);
+                    return Ok(());
+                }
+                group.score(batch, network.classes, 1.0 / images as f32);
+                if noise.is_some() {
+                    group.backward(
+                        network,
+                        pass,
+                        norms.last().map_or(0, |n| n + 1)..end,
+                        reversed,
+                    )?;
+                }
+                if let Some(&norm) = norms.last() {
+                    group.sum_gradients(&network.layers[norm], norm, isa, prepared);
+                }
+                Ok(())
+            })?;
+            if let Some(placed) = network.layers.get(stage_end) {
+                settle(placed, &groups, images, &mut self.weights, &mut self.prepared);
             }
-            Ok(())
-        })
+            first = stage_end;
+        }
+        for (number, &norm) in norms.iter().enumerate().rev() {
+            let placed = &network.layers[norm];
+            settle_gradients(placed, &groups, images, &self.prepared, &mut self.reversed[norm]);
+            let before = number.checked_sub(1).map(|before| norms[before]);
+            let (prepared, reversed) = (&*self.prepared, &*self.reversed);
+            each(&mut groups, isa, noise, control, |group, pass| {
+                let stage = before.map_or(0, |before| before + 1)..norm + 1;
+                group.backward(network, pass, stage, reversed)?;
+                if let Some(before) = before {
+                    group.sum_gradients(&network.layers[before], before, isa, prepared);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn weight_gradient(&mut self, images: usize, control: &dyn Control) -> Result<(), Cancelled> {
@@ -279,22 +281,22 @@ impl<'a> Trainer<'a> {
         tasks.sort_by_key(|task| Reverse(task.cost));
         let tasks = Mutex::new(tasks.into_iter());
         let next = || tasks.lock().ok().and_then(|mut tasks| tasks.next());
-        let (values, saved, d_values) = (&self.values, &self.saved, &self.d_values);
+        let kept = &self.kept;
         let workers = self.scratch.chunks_mut(network.training_scratch());
         let workers: Vec<_> = workers.take(rayon::current_num_threads()).collect();
         workers.into_par_iter().with_max_len(1).try_for_each(|scratch| {
             while let Some(GradientTask { index, rows, gradient, .. }) = next() {
-                let layer = &network.layers[index].layer;
-                let d_output = &d_values[index][..images * layer.output().len()];
+                let Placed { layer, reads, .. } = &network.layers[index];
+                let d_output = &kept.d_values[index][..images * layer.output().len()];
                 let Some(rows) = rows else {
                     control.check()?;
                     bias_gradient(pass.isa, d_output, gradient);
                     continue;
                 };
                 let ends = Ends {
-                    input: &values[index][..images * layer.input().len()],
-                    output: &values[index + 1][..images * layer.output().len()],
-                    saved: &saved[index][..images * layer.saved()],
+                    input: &kept.values[*reads][..images * layer.input().len()],
+                    output: &kept.values[index + 1][..images * layer.output().len()],
+                    saved: &kept.saved[index][..images * layer.saved()],
                 };
                 layer.kernel_gradient(&pass, rows, ends, d_output, gradient, scratch)?;
             }
@@ -318,103 +320,73 @@ struct GradientTask<'g> {
     cost: usize,
 }
 
-/// A few images on their way through the layers.
-struct Group<'g> {
-    values: Vec<&'g mut [f32]>,
-    saved: Vec<&'g mut [f32]>,
-    d_values: Vec<&'g mut [f32]>,
-    scratch: &'g mut [f32],
-    rasters: &'g mut [u8],
-    outcomes: &'g mut [Outcome],
-    rows: &'g [u32],
-}
-
-impl Group<'_> {
-    fn forward(
-        &mut self,
-        network: &Network,
-        pass: &Pass<'_>,
-        (weights, prepared): (&[f32], &[f32]),
-        batch: Batch<'_>,
-    ) -> Result<(), Cancelled> {
-        let inputs = self.values[0].chunks_exact_mut(network.input.len());
-        for ((&row, input), outcome) in self.rows.iter().zip(inputs).zip(&mut *self.outcomes) {
-            pass.control.check()?;
-            outcome.target = batch.load(row, self.rasters, input);
-        }
-        let first = network.first_trained();
-        for (index, placed) in network.layers.iter().enumerate() {
-            let (before, after) = self.values.split_at_mut(index + 1);
-            let kernel = &weights[placed.kernel.clone()];
-            let weights = placed.weights(kernel, &weights[placed.bias.clone()], prepared);
-            let saved = pass.noise.filter(|_| index >= first).map(|_| &mut *self.saved[index]);
-            let results = Results { output: &mut *after[0], saved };
-            placed.layer.forward(pass, weights, before[index], results, self.scratch)?;
-        }
-        Ok(())
-    }
-
-    /// The outcomes, and the gradient to the logits.
-    fn score(&mut self, batch: Batch<'_>, classes: usize, scale: f32) {
-        let (Some(logits), Some(d_logits)) = (self.values.last(), self.d_values.last_mut()) else {
-            return;
-        };
-        d_logits.copy_from_slice(logits);
-        let images = d_logits.chunks_exact_mut(classes).zip(&mut *self.outcomes);
-        for (logits, outcome) in images {
-            outcome.hit = best(logits) == outcome.target.first as usize;
-            let wanted = batch.objective.wanted(outcome.target);
-            outcome.loss = softmax_cross_entropy(logits, &wanted, scale);
-        }
-    }
-
-    fn backward(
-        &mut self,
-        network: &Network,
-        pass: &Pass<'_>,
-        reversed: &[Floats],
-    ) -> Result<(), Cancelled> {
-        let first = network.first_trained();
-        for (index, placed) in network.layers.iter().enumerate().skip(first).rev() {
-            let ends = Ends {
-                input: self.values[index],
-                output: self.values[index + 1],
-                saved: self.saved[index],
-            };
-            let (before, after) = self.d_values.split_at_mut(index);
-            // Nobody asks for the gradient to what no training changes.
-            let d_input = before.last_mut().filter(|_| index > first).map(|d_input| &mut **d_input);
-            placed.layer.backward(pass, &reversed[index], ends, after[0], d_input, self.scratch)?;
-        }
-        Ok(())
-    }
-}
-
-/// Cuts the buffer of each layer into groups of images, and gives each group its part of all.
-fn by_group(
-    buffers: &mut [Floats],
-    lens: impl Iterator<Item = usize>,
-    images: usize,
-) -> Vec<Vec<&mut [f32]>> {
-    let mut groups: Vec<Vec<&mut [f32]>> =
-        std::iter::repeat_with(Vec::new).take(images.div_ceil(GROUP)).collect();
-    for (buffer, len) in buffers.iter_mut().zip(lens) {
-        for (group, part) in groups.iter_mut().zip(chunks(&mut buffer[..images * len], GROUP * len))
-        {
-            group.push(part);
-        }
-    }
-    groups
-}
-
-/// Chunks of `len`; of an empty slice, as many empty ones as anybody asks for.
-fn chunks(mut buffer: &mut [f32], len: usize) -> impl Iterator<Item = &mut [f32]> {
-    std::iter::from_fn(move || {
-        let rest = std::mem::take(&mut buffer);
-        let (chunk, rest) = rest.split_at_mut(len.min(rest.len()));
-        buffer = rest;
-        Some(chunk)
+/// Does something with every group, side by side.
+fn each(
+    groups: &mut [Group<'_>],
+    isa: Isa,
+    noise: Option<Noise>,
+    control: &dyn Control,
+    work: impl Fn(&mut Group<'_>, &Pass<'_>) -> Result<(), Cancelled> + Sync,
+) -> Result<(), Cancelled> {
+    groups.par_iter_mut().enumerate().try_for_each(|(index, group)| {
+        let noise = noise.map(|noise| Noise {
+            first_image: noise.first_image + (index * GROUP) as u64,
+            ..noise
+        });
+        work(group, &Pass { isa, control, noise })
     })
+}
+
+/// The batch norm takes on the statistics of all groups.
+fn settle(
+    placed: &Placed,
+    groups: &[Group<'_>],
+    images: usize,
+    weights: &mut [f32],
+    prepared: &mut [f32],
+) {
+    let Some(norm) = placed.layer.batch_norm() else { return };
+    let mut parts = Parts { rest: weights, at: 0 };
+    let [gamma, beta, mean, variance] =
+        [&placed.kernel, &placed.bias, &placed.mean, &placed.variance]
+            .map(|range| parts.take(range.clone()));
+    let prepared = &mut prepared[placed.prepared.clone()];
+    let sums = all_sums(groups, norm.sums());
+    norm.settle(images, &sums, (gamma, beta), (mean, variance), prepared);
+}
+
+/// The same for the sums of its gradients.
+fn settle_gradients(
+    placed: &Placed,
+    groups: &[Group<'_>],
+    images: usize,
+    prepared: &[f32],
+    reversed: &mut [f32],
+) {
+    let Some(norm) = placed.layer.batch_norm() else { return };
+    // Empty if nobody asks for the gradient to its input.
+    if !reversed.is_empty() {
+        let sums = all_sums(groups, norm.sums());
+        norm.settle_gradients(images, &sums, &prepared[placed.prepared.clone()], reversed);
+    }
+}
+
+/// The sums of all groups, added in their order.
+fn all_sums(groups: &[Group<'_>], len: usize) -> Vec<f64> {
+    let mut all = vec![0.0; len];
+    for group in groups {
+        all.iter_mut().zip(&*group.sums).for_each(|(all, sum)| *all += sum);
+    }
+    all
+}
+
+/// `len` zeros; an error instead of an abort where the memory is not to be had.
+fn doubles(len: usize) -> Result<Vec<f64>, Error> {
+    let mut doubles = Vec::new();
+    let bytes = len.saturating_mul(size_of::<f64>()) as u64;
+    doubles.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes })?;
+    doubles.resize(len, 0.0);
+    Ok(doubles)
 }
 
 /// Hands out ascending parts of one slice.
@@ -431,3 +403,7 @@ impl<'g> Parts<'g> {
         part
     }
 }
+
+#[cfg(test)]
+#[path = "trainer_tests.rs"]
+mod tests;

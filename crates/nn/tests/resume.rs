@@ -99,10 +99,29 @@ fn shared(bytes: &[u8]) -> SharedBytes {
     Arc::new(AlignedBytes::from(bytes))
 }
 
-fn architecture(convolution: bool, dropout: bool) -> Architecture {
+/// What comes before the dense layer.
+#[derive(Clone, Copy, Debug)]
+enum Front {
+    Nothing,
+    Convolution,
+    /// With running statistics, which are a part of the state.
+    Residual,
+}
+
+fn architecture(front: Front, dropout: bool) -> Architecture {
     let mut layers = Vec::new();
-    if convolution {
-        layers.push(json!({"type": "conv2d", "filters": 3, "kernel": 3, "activation": "relu"}));
+    match front {
+        Front::Nothing => {}
+        Front::Convolution => {
+            layers.push(json!({"type": "conv2d", "filters": 3, "kernel": 3, "activation": "relu"}));
+        }
+        Front::Residual => {
+            let conv = json!({"type": "conv2d", "filters": 3, "kernel": 3, "padding": "same"});
+            let norm = json!({"type": "batch_norm2d"});
+            layers.push(json!({"type": "residual", "layers": [conv, norm], "shortcut": [conv],
+                "activation": "relu"}));
+            layers.push(norm);
+        }
     }
     layers.push(json!({"type": "flatten"}));
     if dropout {
@@ -158,15 +177,16 @@ fn cases() -> impl Strategy<Value = Case> {
     let stopping = (0u32..3, monitor, prop_oneof![Just(0.0), 0.0..0.1])
         .prop_map(|(patience, monitor, min_delta)| EarlyStopping { patience, monitor, min_delta });
     let validation = prop_oneof![Just(0.0), 0.1..0.5];
-    let shape = (any::<bool>(), any::<bool>(), 6usize..40, 1usize..4);
+    let front = prop_oneof![Just(Front::Nothing), Just(Front::Convolution), Just(Front::Residual)];
+    let shape = (front, any::<bool>(), 6usize..40, 1usize..4);
     let sizes = (1u32..6, 1usize..20, any::<u64>(), validation);
     (shape, sizes, updates(), pace, stopping, objectives()).prop_map(
-        |((convolution, dropout, rows, threads), sizes, update, pace, stopping, objective)| {
+        |((front, dropout, rows, threads), sizes, update, pace, stopping, objective)| {
             let (epochs, batch_size, seed, validation_fraction) = sizes;
             let (schedule, warmup_fraction) = pace;
             let (label_smoothing, class_weights, augmentation) = objective;
             Case {
-                architecture: architecture(convolution, dropout),
+                architecture: architecture(front, dropout),
                 params: CnnParams {
                     epochs,
                     batch_size,
@@ -252,7 +272,7 @@ fn case() -> Case {
         stopping: EarlyStopping { patience: 2, ..EarlyStopping::default() },
         ..CnnParams::default()
     };
-    Case { architecture: architecture(true, true), params, rows: 30, threads: 1 }
+    Case { architecture: architecture(Front::Convolution, true), params, rows: 30, threads: 1 }
 }
 
 /// All checkpoints of a training.
@@ -292,7 +312,10 @@ fn another_training_refuses_the_checkpoint() {
     let none = Augmentation::default;
     assert_eq!(with(&|case| case.params.augmentation = Some(none())), parameters);
     assert_eq!(with(&|case| case.params.stopping.min_delta = 1e-9), parameters);
-    assert_eq!(with(&|case| case.architecture = architecture(true, false)), parameters);
+    assert_eq!(
+        with(&|case| case.architecture = architecture(Front::Convolution, false)),
+        parameters
+    );
     assert_eq!(with(&|case| case.rows += 1), CheckpointError::OtherTraining("data"));
     let mut data = case.data();
     data.normalization = Normalization { mean: vec![0.5], std: vec![1.0] };

@@ -74,10 +74,37 @@ fn convolution() -> impl Strategy<Value = Value> {
     )
 }
 
+/// Nothing, a batch norm, or a residual block whose shortcut fits any channels.
+fn middle() -> impl Strategy<Value = Vec<Value>> {
+    let filters = prop_oneof![1..8usize, 16..36usize];
+    (0..3usize, filters, any::<(bool, bool)>()).prop_map(|(kind, filters, (pooled, relu))| {
+        let norm = json!({"type": "batch_norm2d"});
+        let conv = |kernel: usize| {
+            json!({"type": "conv2d", "filters": filters, "kernel": kernel, "padding": "same"})
+        };
+        let mut inner = vec![conv(3), norm.clone(), json!({"type": "relu"}), conv(3)];
+        let mut shortcut = vec![conv(1), norm.clone()];
+        if pooled {
+            let pool = json!({"type": "max_pool2d"});
+            inner.push(pool.clone());
+            shortcut.push(pool);
+        }
+        let activation = if relu { "relu" } else { "none" };
+        let residual = json!({"type": "residual", "layers": inner, "shortcut": shortcut,
+            "activation": activation});
+        match kind {
+            0 => vec![],
+            1 => vec![norm],
+            _ => vec![residual, norm],
+        }
+    })
+}
+
 fn architecture() -> impl Strategy<Value = Value> {
-    (convolution(), convolution(), 0..3usize, 1..70usize).prop_map(
-        |(first, second, pool, units)| {
+    (convolution(), middle(), convolution(), 0..3usize, 1..70usize).prop_map(
+        |(first, middle, second, pool, units)| {
             let mut layers = vec![first];
+            layers.extend(middle);
             if pool > 0 {
                 layers.push(json!({"type": "max_pool2d", "size": pool + 1, "stride": pool}));
             }
@@ -94,7 +121,7 @@ fn architecture() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10))]
+    #![proptest_config(ProptestConfig::with_cases(20))]
     #[test]
     fn random_networks_learn_and_answer_alike(architecture in architecture(), seed in 0..99u64) {
         let checked = Architecture::from_json(&architecture).unwrap();
@@ -224,7 +251,30 @@ fn a_known_training_gives_the_same_weights_for_ever() {
     }
 }
 
+/// Statistics of batches, and sums of two ways.
+#[test]
+fn a_known_training_of_a_residual_network_gives_the_same_weights_for_ever() {
+    let conv = json!({"type": "conv2d", "filters": 16, "kernel": 3, "padding": "same"});
+    let norm = json!({"type": "batch_norm2d"});
+    let relu = json!({"type": "relu"});
+    let one = json!({"type": "conv2d", "filters": 16, "kernel": 1});
+    let architecture = json!({"input": {"height": 9, "width": 9}, "layers": [
+        norm, conv, norm, relu,
+        {"type": "residual", "layers": [conv, norm, relu, conv, norm], "activation": "relu"},
+        {"type": "residual", "layers": [conv, {"type": "tanh"}], "shortcut": [one, norm]},
+        {"type": "global_avg_pool2d"},
+        {"type": "dense", "units": "classes"},
+        {"type": "softmax"}
+    ]});
+    let data = noise(40, 9, 3, 2);
+    for isa in Isa::available() {
+        let weights = train(isa, 2, &architecture, &data);
+        assert_eq!(format!("{:016x}", fnv(weights.iter().copied())), NORMED, "{}", isa.name());
+    }
+}
+
 const SHIPPED: &str = "2c328a303fa84272";
 /// Written down from a build of that release.
 const ANSWERED_BY_0_2_0: &str = "2b45db4d7c843e09";
+const NORMED: &str = "c3cc03c18edf0ce2";
 const TRAINED: &str = "b56e9d3e7e6fd37c";

@@ -69,6 +69,16 @@ pub enum PayloadError {
         /// What was asked for.
         expected: String,
     },
+    /// An array holds a number that no training gives.
+    #[error("the payload's array \"{name}\" holds {got}, expected {expected}")]
+    Value {
+        /// The array.
+        name: String,
+        /// The number.
+        got: String,
+        /// What its numbers are.
+        expected: &'static str,
+    },
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]

@@ -1,11 +1,13 @@
 //! Gradient-weighted class activation: each channel of the last convolution counts as much as the
-//! label's score rises with it, and a pixel is as hot as the channels are active there.
+//! label's score rises with it, and a pixel is as hot as the channels are active there. What is
+//! done to the convolution's pixels one by one belongs to it, and so does its residual block.
 
 use teller_numeric::Control;
 
 use super::{Heat, Size, between, interpolate};
 use crate::floats::Floats;
-use crate::layer::{Ends, Pass, Results};
+use crate::group::{Kept, Passing};
+use crate::layer::Pass;
 use crate::network::{Network, Placed, Purpose};
 use crate::shape::Shape;
 use crate::{Error, ImageClassifier};
@@ -19,16 +21,17 @@ pub(super) fn heat(
     // A serving network does not keep what a gradient needs.
     let classes = classifier.labels().len();
     let network = Network::new(classifier.architecture(), classes, Purpose::Training)?;
-    let convolution = network.layers.iter().rposition(is_convolution);
-    let Some(convolution) = convolution else { return Err(Error::NoConvolution) };
-    let activation = network.layers[convolution].layer.output();
-    let Shape::Image { height, width, channels } = activation else {
+    let Some(seen) = last_seen(&network) else { return Err(Error::NoConvolution) };
+    let Shape::Image { height, width, channels } = network.layers[seen].layer.output() else {
         return Err(Error::NoConvolution);
     };
     let pass = Pass { isa: classifier.isa(), control, noise: None };
-    let passed = forward(classifier, &network, raster, &pass)?;
-    let gradient = backward(&network, convolution, &passed, label, &pass)?;
-    let values = &passed.values[convolution + 1];
+    let mut kept = Kept::new(&network, 1)?;
+    let [mut passing] = <[Passing<'_>; 1]>::try_from(kept.groups(&network, 1, true))
+        .map_err(|_| Error::NoConvolution)?;
+    classifier.normalize(raster, passing.values[0]);
+    through(classifier, &network, seen, label, &mut passing, &pass)?;
+    let (values, gradient) = (&*passing.values[seen + 1], &*passing.d_values[seen]);
 
     let mut shares = vec![0.0f32; channels];
     for pixel in gradient.chunks_exact(channels) {
@@ -51,73 +54,56 @@ pub(super) fn heat(
     Ok(Heat { height: size.height, width: size.width, values: heat })
 }
 
-fn is_convolution(placed: &Placed) -> bool {
-    placed.layer.kernel_shape().is_some_and(|shape| shape.len() == 4)
+/// The layer whose output tells where the last convolution sees something.
+fn last_seen(network: &Network) -> Option<usize> {
+    let layers = &network.layers;
+    let convolution =
+        |placed: &Placed| placed.layer.kernel_shape().is_some_and(|shape| shape.len() == 4);
+    let last = layers.iter().rposition(convolution)?;
+    // The last one of its block: the sum, or the layer's own activation.
+    let last = layers.iter().rposition(|placed| placed.block == layers[last].block)?;
+    let one_by_one = |placed: &&Placed| {
+        let layer = &placed.layer;
+        let learns = layer.kernel_shape().is_some() && layer.batch_norm().is_none();
+        !learns && !layer.adds() && layer.output() == layers[last].layer.output()
+    };
+    Some(last + layers[last + 1..].iter().take_while(one_by_one).count())
 }
 
-/// What a pass through the network leaves behind for the way back.
-struct Passed {
-    /// The input and each layer's output.
-    values: Vec<Floats>,
-    saved: Vec<Floats>,
-    reversed: Vec<Floats>,
-}
-
-fn forward(
+/// Through the network and, with the gradient of the label's score before the softmax, back to
+/// what layer `to` gives.
+fn through(
     classifier: &ImageClassifier,
     network: &Network,
-    raster: &[u8],
+    to: usize,
+    label: usize,
+    passing: &mut Passing<'_>,
     pass: &Pass<'_>,
-) -> Result<Passed, Error> {
-    let mut scratch = Floats::zeros(network.training_scratch())?;
+) -> Result<(), Error> {
     let mut prepared = Floats::zeros(network.prepared)?;
-    let mut input = Floats::zeros(network.input.len())?;
-    classifier.normalize(raster, &mut input);
-    let mut passed = Passed { values: vec![input], saved: Vec::new(), reversed: Vec::new() };
+    let mut all_reversed = Vec::with_capacity(network.layers.len());
     // The layers that learn are the same, in the same order, for serving and for training.
     let mut trained = classifier.layer_weights();
-    for (index, placed) in network.layers.iter().enumerate() {
+    let mut all_weights = Vec::with_capacity(network.layers.len());
+    for placed in &network.layers {
         let layer = &placed.layer;
         let learned = layer.kernel_shape().and_then(|_| trained.next());
-        let [kernel, bias] = learned.unwrap_or_default();
         let mut reversed = Floats::zeros(layer.reversed())?;
-        if learned.is_some() {
+        if let Some(learned) = learned {
             let prepared = &mut prepared[placed.prepared.clone()];
-            layer.prepare(pass.isa, kernel, prepared, Some(&mut reversed));
+            layer.prepare(pass.isa, learned, prepared, Some(&mut reversed));
         }
-        let mut output = Floats::zeros(layer.output().len())?;
-        let mut saved = Floats::zeros(layer.saved())?;
-        let results = Results { output: &mut output, saved: Some(&mut saved) };
-        let weights = placed.weights(kernel, bias, &prepared);
-        layer.forward(pass, weights, &passed.values[index], results, &mut scratch)?;
-        passed.values.push(output);
-        passed.saved.push(saved);
-        passed.reversed.push(reversed);
+        all_weights.push(learned.unwrap_or_default());
+        all_reversed.push(reversed);
     }
-    Ok(passed)
-}
-
-/// The gradient of the label's score, before the softmax, to the output of layer `to`.
-fn backward(
-    network: &Network,
-    to: usize,
-    passed: &Passed,
-    label: usize,
-    pass: &Pass<'_>,
-) -> Result<Floats, Error> {
     let mut scratch = Floats::zeros(network.training_scratch())?;
-    let mut gradient = Floats::zeros(network.classes)?;
-    gradient[label] = 1.0;
-    for (index, placed) in network.layers.iter().enumerate().skip(to + 1).rev() {
-        let ends = Ends {
-            input: &passed.values[index],
-            output: &passed.values[index + 1],
-            saved: &passed.saved[index],
-        };
-        let (layer, reversed) = (&placed.layer, &passed.reversed[index]);
-        let mut d_input = Floats::zeros(layer.input().len())?;
-        layer.backward(pass, reversed, ends, &mut gradient, Some(&mut d_input), &mut scratch)?;
-        gradient = d_input;
+    let layers = network.layers.len();
+    let weights = |index: usize| network.layers[index].weights(all_weights[index], &prepared);
+    passing.forward(network, pass, 0..layers, weights, &mut scratch)?;
+    if let Some(d_logits) = passing.d_values.last_mut() {
+        d_logits.fill(0.0);
+        d_logits[label] = 1.0;
     }
-    Ok(gradient)
+    passing.backward(network, pass, to + 1..layers, &all_reversed, &mut scratch)?;
+    Ok(())
 }

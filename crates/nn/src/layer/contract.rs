@@ -26,6 +26,10 @@ fn layers() -> Vec<Box<dyn Layer>> {
     let mean = |image, size, stride| -> Box<dyn Layer> {
         Box::new(AvgPool2d::new(image, size, stride).unwrap())
     };
+    let norm = |shape, relu| -> Box<dyn Layer> {
+        Box::new(BatchNorm2d { shape, momentum: 0.1, epsilon: 1e-5, relu })
+    };
+    let image = |height, width, channels| Shape::Image { height, width, channels };
     let curve =
         |curve| -> Box<dyn Layer> { Box::new(Elementwise { shape: Shape::Vector(45), curve }) };
     vec![
@@ -66,6 +70,11 @@ fn layers() -> Vec<Box<dyn Layer>> {
         curve(Curve::Sigmoid),
         curve(Curve::Tanh),
         Box::new(Dropout { shape: Shape::Vector(40), rate: 0.3, index: 2 }),
+        norm(image(5, 4, 3), false),
+        norm(image(3, 7, 19), true),
+        norm(Shape::Vector(33), false),
+        Box::new(Sum { shape: image(3, 4, 5), relu: false }),
+        Box::new(Sum { shape: Shape::Vector(50), relu: true }),
     ]
 }
 
@@ -74,13 +83,19 @@ struct Trial<'l> {
     layer: &'l dyn Layer,
     kernel: Vec<f32>,
     bias: Vec<f32>,
+    /// Running mean and variance.
+    statistics: [Vec<f32>; 2],
     input: Vec<f32>,
+    /// What the output holds before.
+    before: Vec<f32>,
     of_loss: Vec<f32>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Gradients {
     input: Vec<f32>,
+    /// To what the output holds before, of a layer that adds.
+    before: Vec<f32>,
     kernel: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -91,13 +106,22 @@ impl<'l> Trial<'l> {
         let mut draw =
             |len: usize| -> Vec<f32> { (0..len).map(|_| stream.uniform() * 2.0 - 1.0).collect() };
         let shape = layer.kernel_shape().unwrap_or(vec![0]);
+        let last = *shape.last().unwrap();
+        let statistics = if layer.batch_norm().is_some() { last } else { 0 };
         Self {
             layer,
             kernel: draw(shape.iter().product()),
-            bias: draw(*shape.last().unwrap()),
+            bias: draw(last),
             input: draw(IMAGES * layer.input().len()),
             of_loss: draw(IMAGES * layer.output().len()),
+            before: draw(if layer.adds() { IMAGES * layer.output().len() } else { 0 }),
+            statistics: [draw(statistics), draw(statistics).iter().map(|x| 0.5 + x * x).collect()],
         }
+    }
+
+    fn stored(&self) -> Weights<'_> {
+        let [mean, variance] = &self.statistics;
+        Weights { kernel: &self.kernel, bias: &self.bias, mean, variance }
     }
 
     fn pass(isa: Isa, first_image: u64) -> Pass<'static> {
@@ -112,10 +136,13 @@ impl<'l> Trial<'l> {
     fn forward_saving(&self, isa: Isa, images: Range<usize>, saved: &mut [f32]) -> Vec<f32> {
         let (input, output) = (self.layer.input().len(), self.layer.output().len());
         let mut prepared = vec![f32::NAN; self.layer.prepared()];
-        self.layer.prepare(isa, &self.kernel, &mut prepared, None);
+        self.layer.prepare(isa, self.stored(), &mut prepared, None);
         let kernel = if prepared.is_empty() { &self.kernel } else { &prepared };
-        let weights = Weights { kernel, bias: &self.bias };
+        let weights = Weights { kernel, ..self.stored() };
         let mut out = vec![f32::NAN; images.len() * output];
+        if self.layer.adds() {
+            out.copy_from_slice(&self.before[images.start * output..images.end * output]);
+        }
         // Whatever a layer before left in the scratch must not matter.
         let mut scratch = vec![f32::NAN; self.layer.scratch()];
         let pass = Self::pass(isa, images.start as u64);
@@ -138,10 +165,11 @@ impl<'l> Trial<'l> {
         let output = self.forward_saving(isa, 0..IMAGES, &mut saved);
         let mut prepared = vec![f32::NAN; layer.prepared()];
         let mut reversed = vec![f32::NAN; layer.reversed()];
-        layer.prepare(isa, &self.kernel, &mut prepared, Some(&mut reversed));
+        layer.prepare(isa, self.stored(), &mut prepared, Some(&mut reversed));
         let mut d_output = self.of_loss.clone();
         let mut gradients = Gradients {
             input: vec![f32::NAN; self.input.len()],
+            before: Vec::new(),
             kernel: vec![f32::NAN; self.kernel.len()],
             bias: vec![f32::NAN; self.bias.len()],
         };
@@ -164,6 +192,9 @@ impl<'l> Trial<'l> {
                 false => layer.finish_gradient(isa, &unfinished, &mut gradients.kernel),
             }
             bias_gradient(isa, &d_output, &mut gradients.bias);
+        }
+        if layer.adds() {
+            gradients.before = d_output;
         }
         gradients
     }
@@ -210,8 +241,9 @@ fn gradients_are_the_slopes_of_the_loss() {
     for layer in layers() {
         let mut trial = Trial::new(&*layer, 3);
         let gradients = trial.backward(Isa::detect(), 1);
-        let fields: [(Field, &[f32]); 3] = [
+        let fields: [(Field, &[f32]); 4] = [
             (|trial| &mut trial.input, &gradients.input),
+            (|trial| &mut trial.before, &gradients.before),
             (|trial| &mut trial.kernel, &gradients.kernel),
             (|trial| &mut trial.bias, &gradients.bias),
         ];
@@ -252,11 +284,11 @@ fn a_cancelled_layer_stops() {
     for layer in layers() {
         let trial = Trial::new(&*layer, 4);
         let pass = Pass { control: &Stopped, ..Trial::pass(Isa::detect(), 0) };
-        let weights = Weights { kernel: &trial.kernel, bias: &trial.bias };
+        let weights = trial.stored();
         let mut output = vec![0.0; trial.of_loss.len()];
         let mut scratch = vec![0.0; layer.scratch()];
         let mut prepared = vec![0.0; layer.prepared()];
-        layer.prepare(pass.isa, &trial.kernel, &mut prepared, None);
+        layer.prepare(pass.isa, weights, &mut prepared, None);
         let kernel = if prepared.is_empty() { weights.kernel } else { &prepared };
         let weights = Weights { kernel, ..weights };
         let results = Results { output: &mut output, saved: None };

@@ -6,7 +6,8 @@ use teller_numeric::kernels::{Contraction, Grid, Start};
 use teller_numeric::{Cancelled, Isa, Stream};
 
 use super::{
-    Ends, Layer, PRODUCTS_PER_CHECK, Pass, Results, Weights, he_normal, relu_gradient, transpose,
+    Ends, Initialization, Layer, PRODUCTS_PER_CHECK, Pass, Results, Weights, relu_gradient,
+    transpose,
 };
 use crate::Shape;
 
@@ -63,15 +64,8 @@ impl Layer for Dense {
         Some(vec![self.inputs, self.units])
     }
 
-    fn initialize(&self, stream: &mut Stream, kernel: &mut [f32]) {
-        if self.relu {
-            return he_normal(stream, self.inputs, kernel);
-        }
-        // Glorot and Bengio 2010.
-        let bound = (6.0 / (self.inputs + self.units) as f64).sqrt() as f32;
-        for weight in kernel {
-            *weight = (stream.uniform() * 2.0 - 1.0) * bound;
-        }
+    fn initialize(&self, by: Initialization, stream: &mut Stream, kernel: &mut [f32]) {
+        by.draw(stream, self.inputs, self.units, kernel);
     }
 
     fn forward(
@@ -104,13 +98,13 @@ impl Layer for Dense {
     fn prepare(
         &self,
         _isa: Isa,
-        kernel: &[f32],
+        weights: Weights<'_>,
         _prepared: &mut [f32],
         reversed: Option<&mut [f32]>,
     ) {
         let Some(reversed) = reversed else { return };
         let block = WIDEST * self.units;
-        for (from, to) in kernel.chunks(block).zip(reversed.chunks_mut(block)) {
+        for (from, to) in weights.kernel.chunks(block).zip(reversed.chunks_mut(block)) {
             transpose(from, to, from.len() / self.units, self.units);
         }
     }

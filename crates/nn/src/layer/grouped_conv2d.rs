@@ -9,7 +9,7 @@ use teller_numeric::{Cancelled, Isa, Stream};
 
 use super::conv2d::Side;
 use super::{
-    Ends, Layer, PRODUCTS_PER_CHECK, Padding, Pass, Results, Weights, he_normal, transpose,
+    Ends, Initialization, Layer, PRODUCTS_PER_CHECK, Padding, Pass, Results, Weights, transpose,
 };
 use crate::Shape;
 
@@ -276,8 +276,10 @@ impl Layer for GroupedConv2d {
         Some(vec![kernel, kernel, self.group().0, self.filters])
     }
 
-    fn initialize(&self, stream: &mut Stream, kernel: &mut [f32]) {
-        he_normal(stream, self.reach.kernel * self.reach.kernel * self.group().0, kernel);
+    fn initialize(&self, by: Initialization, stream: &mut Stream, kernel: &mut [f32]) {
+        let taps = self.reach.kernel * self.reach.kernel;
+        let (channels, filters) = self.group();
+        by.draw(stream, taps * channels, taps * filters, kernel);
     }
 
     fn scratch(&self) -> usize {
@@ -320,7 +322,7 @@ impl Layer for GroupedConv2d {
     fn prepare(
         &self,
         _isa: Isa,
-        kernel: &[f32],
+        weights: Weights<'_>,
         _prepared: &mut [f32],
         reversed: Option<&mut [f32]>,
     ) {
@@ -328,7 +330,7 @@ impl Layer for GroupedConv2d {
         let (channels, _) = self.group();
         let tap = channels * self.filters;
         let turned = reversed.chunks_exact_mut(tap).rev();
-        for (from, to) in kernel.chunks_exact(tap).zip(turned) {
+        for (from, to) in weights.kernel.chunks_exact(tap).zip(turned) {
             transpose(from, to, channels, self.filters);
         }
     }

@@ -1,20 +1,24 @@
 //! The layers: one file each, all held to the contract of [`Layer`] by the same tests.
 
 mod avg_pool2d;
+mod batch_norm2d;
 mod conv2d;
 mod dense;
 mod dropout;
 mod elementwise;
 mod flatten;
 mod grouped_conv2d;
+mod initialization;
 mod max_pool2d;
 mod relu;
 mod softmax;
+mod sum;
 mod transpose;
 
 use std::ops::Range;
 
 pub(crate) use avg_pool2d::AvgPool2d;
+pub(crate) use batch_norm2d::BatchNorm2d;
 pub(crate) use conv2d::Conv2d;
 pub use conv2d::Padding;
 pub(crate) use dense::Dense;
@@ -22,9 +26,11 @@ pub(crate) use dropout::Dropout;
 pub(crate) use elementwise::{Curve, Elementwise};
 pub(crate) use flatten::flatten;
 pub(crate) use grouped_conv2d::{GroupedConv2d, Reach};
+pub(crate) use initialization::Initialization;
 pub(crate) use max_pool2d::MaxPool2d;
 pub(crate) use relu::Relu;
 pub(crate) use softmax::softmax;
+pub(crate) use sum::{Sum, add_loop};
 use teller_numeric::kernels::{Contraction, Grid, Start};
 use teller_numeric::{Cancelled, Control, Isa, Stream};
 use transpose::transpose;
@@ -57,9 +63,12 @@ pub(crate) struct Noise {
 /// A layer's trained numbers; empty slices where it has none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weights<'a> {
-    /// As prepared, where the layer wants that.
+    /// For `forward` as prepared, where the layer wants that.
     pub(crate) kernel: &'a [f32],
     pub(crate) bias: &'a [f32],
+    /// Running statistics of a batch norm, which follow the batches and no gradient.
+    pub(crate) mean: &'a [f32],
+    pub(crate) variance: &'a [f32],
 }
 
 /// One layer over any number of images, which follow each other in every slice.
@@ -95,8 +104,23 @@ pub(crate) trait Layer: std::fmt::Debug + Send + Sync {
         0
     }
 
+    /// Whether its kernel is to shrink where weights decay.
+    fn decays(&self) -> bool {
+        true
+    }
+
+    /// Whether it adds to what its output holds before, the other way through a residual block.
+    fn adds(&self) -> bool {
+        false
+    }
+
+    /// The layer as one that looks over a whole batch.
+    fn batch_norm(&self) -> Option<&BatchNorm2d> {
+        None
+    }
+
     /// Fills the kernel before training.
-    fn initialize(&self, _stream: &mut Stream, _kernel: &mut [f32]) {}
+    fn initialize(&self, _by: Initialization, _stream: &mut Stream, _kernel: &mut [f32]) {}
 
     /// Floats of the kernel as `forward` reads it; 0 if it reads the kernel itself.
     fn prepared(&self) -> usize {
@@ -112,7 +136,7 @@ pub(crate) trait Layer: std::fmt::Debug + Send + Sync {
     fn prepare(
         &self,
         _isa: Isa,
-        _kernel: &[f32],
+        _weights: Weights<'_>,
         _prepared: &mut [f32],
         _reversed: Option<&mut [f32]>,
     ) {
@@ -208,15 +232,6 @@ fn relu_gradient(isa: Isa, output: &[f32], d_output: &mut [f32]) {
 fn relu_gradient_loop((output, d_output): (&[f32], &mut [f32])) {
     for (d, &y) in d_output.iter_mut().zip(output) {
         *d = if y > 0.0 { *d } else { 0.0 };
-    }
-}
-
-/// Normal numbers of variance 2 / `inputs`, which keep the scale through rectified layers
-/// (He et al. 2015).
-fn he_normal(stream: &mut Stream, inputs: usize, kernel: &mut [f32]) {
-    let deviation = (2.0 / inputs as f64).sqrt();
-    for weight in kernel {
-        *weight = (stream.normal() * deviation) as f32;
     }
 }
 

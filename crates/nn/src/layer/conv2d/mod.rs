@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use teller_numeric::{Cancelled, Isa, Stream};
 
-use super::{Ends, Layer, Pass, Results, Weights, he_normal, relu_gradient};
+use super::{Ends, Initialization, Layer, Pass, Results, Weights, relu_gradient};
 use crate::Shape;
 
 /// What surrounds the image.
@@ -178,18 +178,19 @@ impl Layer for Conv2d {
     fn prepare(
         &self,
         isa: Isa,
-        kernel: &[f32],
+        weights: Weights<'_>,
         prepared: &mut [f32],
         reversed: Option<&mut [f32]>,
     ) {
         match self.winograd {
-            true => self.winograd_prepare(isa, kernel, prepared, reversed),
-            false => self.direct_prepare(kernel, reversed),
+            true => self.winograd_prepare(isa, weights.kernel, prepared, reversed),
+            false => self.direct_prepare(weights.kernel, reversed),
         }
     }
 
-    fn initialize(&self, stream: &mut Stream, kernel: &mut [f32]) {
-        he_normal(stream, self.kernel * self.kernel * self.channels, kernel);
+    fn initialize(&self, by: Initialization, stream: &mut Stream, kernel: &mut [f32]) {
+        let taps = self.kernel * self.kernel;
+        by.draw(stream, taps * self.channels, taps * self.filters, kernel);
     }
 
     fn forward(

@@ -184,7 +184,7 @@ impl Conv2d {
     ) -> Result<(), Cancelled> {
         let [frame, before, after] = self.parts(scratch);
         let (to, from) = (self.transformed(self.channels), self.transformed(self.filters));
-        let weights = Weights { kernel: reversed, bias: &[] };
+        let weights = Weights { kernel: reversed, ..Weights::default() };
         let images = Pooled::images(self, d_output, ends.saved);
         for (image, d_input) in images.zip(d_input.chunks_exact_mut(self.input().len())) {
             let framed = !frame.is_empty();

@@ -24,7 +24,7 @@ fn the_named_ones_are_networks_and_survive_json() {
         panic!("accepted")
     };
     assert_eq!(nearest.as_deref(), Some("reference"));
-    assert_eq!(known, ["reference", "lenet5", "small"]);
+    assert_eq!(known, ["reference", "lenet5", "small", "resnet8", "resnet20", "forms"]);
 }
 
 #[test]
@@ -92,13 +92,68 @@ fn errors_name_the_layer_and_what_would_be_right() {
 }
 
 #[test]
+fn errors_in_residual_blocks_name_the_layer_in_it() {
+    let end = [
+        json!({"type": "flatten"}),
+        json!({"type": "dense", "units": "classes"}),
+        json!({"type": "softmax"}),
+    ];
+    let with = |block: Value| read(Value::Array([&[block], &end[..]].concat()));
+    let message = |block: Value| with(block).unwrap_err().to_string();
+    let conv = json!({"type": "conv2d", "filters": 4, "kernel": 3, "padding": "same"});
+    let strided = json!({"type": "conv2d", "filters": 4, "kernel": 3, "stride": 2});
+
+    let error = message(json!({"type": "residual", "layers": [conv, strided]}));
+    assert_eq!(
+        error,
+        "layer 0 (residual) gets an image of 13 x 13 x 4 from its layers and an image of \
+         28 x 28 x 1 from its shortcut, expected the same of both"
+    );
+    let wide = json!({"type": "conv2d", "filters": 4, "kernel": 29});
+    let error = message(json!({"type": "residual", "layers": [conv], "shortcut": [wide]}));
+    assert_eq!(
+        error,
+        "layer 0.residual.shortcut.0 (conv2d) gets an image of 28 x 28 x 1, expected an image of \
+         at least 29 x 29"
+    );
+    let inner = json!({"type": "residual", "layers": [conv]});
+    let error = message(json!({"type": "residual", "layers": [conv, inner]}));
+    assert!(
+        error.starts_with("layer 0.residual.1 has the type \"residual\", expected one of conv2d, "),
+        "{error}"
+    );
+    assert!(!error.contains("softmax"), "{error}");
+    let error = message(json!({"type": "residual", "layers": [{"type": "dropout"}]}));
+    assert_eq!(error, "layer 0 (residual) has no layer that learns among its layers");
+    let error = message(json!({"type": "residual", "layers": []}));
+    assert_eq!(
+        error,
+        "option \"layers\" of layer 0 (residual) is \"an array of 0\", expected an array of 1 to \
+         256 layers"
+    );
+    let error = message(json!({"type": "residual", "layers": [{"type": "conv2d", "kernel": 3}]}));
+    assert_eq!(
+        error,
+        "option \"filters\" of layer 0.residual.0 (conv2d) is missing, expected a whole number \
+         between 1 and 4096"
+    );
+    let many = vec![conv.clone(); 200];
+    let error = message(json!({"type": "residual", "layers": many, "shortcut": many}));
+    assert_eq!(error, "the architecture has more than 256 layers in its residual blocks");
+    let shortcut = json!({"type": "conv2d", "filters": 4, "kernel": 1});
+    let right = json!({"type": "residual", "layers": [conv, {"type": "batch_norm2d"}],
+        "shortcut": [shortcut], "activation": "gelu"});
+    let right = with(right).unwrap();
+    assert_eq!(Architecture::from_json(&right.to_json()).unwrap(), right);
+}
+
+#[test]
 fn what_no_machine_could_hold_is_refused() {
     let wide = json!({"type": "conv2d", "filters": 4096, "kernel": 63, "padding": "same"});
     let layers = json!([wide, wide, {"type": "flatten"}, {"type": "dense", "units": "classes"},
         {"type": "softmax"}]);
-    let Err(ArchitectureError::TooLarge { index: 0 | 1, .. }) = read(layers) else {
-        panic!("accepted")
-    };
+    let Err(ArchitectureError::TooLarge { place, .. }) = read(layers) else { panic!("accepted") };
+    assert!(["0", "1"].contains(&&*place), "{place}");
     let input = json!({"height": 4096, "width": 4096, "channels": 3});
     let layers = json!([{"type": "flatten"}, {"type": "dense", "units": 65536},
         {"type": "dense", "units": "classes"}, {"type": "softmax"}]);
@@ -123,6 +178,11 @@ fn any_json() -> impl Strategy<Value = Value> {
         "tanh",
         "flatten",
         "dropout",
+        "batch_norm2d",
+        "momentum",
+        "epsilon",
+        "residual",
+        "shortcut",
         "softmax",
         "units",
         "classes",
