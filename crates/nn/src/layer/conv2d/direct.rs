@@ -9,7 +9,7 @@ use teller_numeric::{Cancelled, Isa};
 
 use super::Conv2d;
 use crate::Shape;
-use crate::layer::{Ends, Layer, PRODUCTS_PER_CHECK, Pass, Results, Weights, transpose};
+use crate::layer::{Ends, Layer, PRODUCTS_PER_CHECK, Pass, Results, Weights};
 
 impl Conv2d {
     fn is_padded(&self) -> bool {
@@ -29,18 +29,12 @@ impl Conv2d {
         if self.pool { height * width * self.filters } else { 0 }
     }
 
-    /// The gradient to the output within zeros, as `direct_backward` reads it.
-    fn spread_len(&self) -> usize {
-        let rows = self.rows.input + self.kernel - 1;
-        rows * (self.columns.input + self.kernel - 1) * self.filters
-    }
-
     pub(super) fn direct_scratch(&self) -> usize {
         self.padded_len()
     }
 
     pub(super) fn direct_training_scratch(&self) -> usize {
-        self.spread_len().max(self.padded_len() + self.unpooled_len())
+        self.surrounded_len().max(self.padded_len() + self.unpooled_len())
     }
 
     /// The image with its zeros around it.
@@ -53,7 +47,14 @@ impl Conv2d {
 
     /// The gradient to the pixels of the convolution itself, from that to the maxima; rows and
     /// pixels go so many floats apart.
-    fn unpool(&self, isa: Isa, image: Pooled<'_>, to: &mut [f32], row: usize, pixel: usize) {
+    pub(super) fn unpool(
+        &self,
+        isa: Isa,
+        image: Pooled<'_>,
+        to: &mut [f32],
+        row: usize,
+        pixel: usize,
+    ) {
         let (height, width) = (self.rows.output / 2, self.columns.output / 2);
         let unpool = Unpool { height, width, channels: self.filters, row, pixel };
         unpool.run(isa, image.gradient, image.winners, to);
@@ -111,80 +112,6 @@ impl Conv2d {
                 let start = Start::Bias(weights.bias);
                 sum.run_noting(pass.isa, from, weights.kernel, start, to, winners);
             }
-        }
-        Ok(())
-    }
-
-    /// Turned by half a circle, each pixel's matrix transposed to `[filters, channels]`.
-    pub(super) fn direct_prepare(&self, kernel: &[f32], reversed: Option<&mut [f32]>) {
-        let Some(reversed) = reversed else { return };
-        let pixel = self.channels * self.filters;
-        let turned = reversed.chunks_exact_mut(pixel).rev();
-        for (from, to) in kernel.chunks_exact(pixel).zip(turned) {
-            transpose(from, to, self.channels, self.filters);
-        }
-    }
-
-    /// The output's gradient, `stride` apart and with zeros around, such that a convolution with
-    /// the turned kernel gives the gradient to every pixel of the input.
-    fn spread(&self, isa: Isa, image: Pooled<'_>, scratch: &mut [f32]) {
-        scratch.fill(0.0);
-        let row = (self.columns.input + self.kernel - 1) * self.filters;
-        let top = self.kernel - 1 - self.rows.before;
-        let left = self.kernel - 1 - self.columns.before;
-        let scratch = &mut scratch[top * row + left * self.filters..];
-        if self.pool {
-            let (row, pixel) = (self.stride * row, self.stride * self.filters);
-            return self.unpool(isa, image, scratch, row, pixel);
-        }
-        let rows = image.gradient.chunks_exact(self.columns.output * self.filters);
-        for (y, from) in rows.enumerate() {
-            let to = &mut scratch[y * self.stride * row..];
-            if self.stride == 1 {
-                to[..from.len()].copy_from_slice(from);
-                continue;
-            }
-            for (x, from) in from.chunks_exact(self.filters).enumerate() {
-                to[x * self.stride * self.filters..][..self.filters].copy_from_slice(from);
-            }
-        }
-    }
-
-    pub(super) fn direct_backward(
-        &self,
-        pass: &Pass<'_>,
-        reversed: &[f32],
-        ends: Ends<'_>,
-        d_output: &[f32],
-        d_input: &mut [f32],
-        scratch: &mut [f32],
-    ) -> Result<(), Cancelled> {
-        let row = (self.columns.input + self.kernel - 1) * self.filters;
-        let steps = self.kernel * self.filters;
-        let sum = Contraction {
-            rows: Grid {
-                outer: self.rows.input,
-                inner: self.columns.input,
-                a_outer: row,
-                a_inner: self.filters,
-                c_outer: self.columns.input * self.channels,
-                c_inner: self.channels,
-            },
-            columns: self.channels,
-            segments: self.kernel,
-            steps,
-            a_segment: row,
-            a_step: 1,
-            b_segment: steps * self.channels,
-            b_step: self.channels,
-            ..Contraction::default()
-        };
-        let scratch = &mut scratch[..self.spread_len()];
-        let images = Pooled::images(self, d_output, ends.saved);
-        for (image, d_input) in images.zip(d_input.chunks_exact_mut(self.input().len())) {
-            pass.control.check()?;
-            self.spread(pass.isa, image, scratch);
-            sum.run(pass.isa, scratch, reversed, Start::Zero, d_input);
         }
         Ok(())
     }

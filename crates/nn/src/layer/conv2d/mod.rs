@@ -2,6 +2,7 @@
 //! pooling by 2 x 2 after it.
 
 mod direct;
+mod input_gradient;
 mod winograd;
 
 use std::ops::Range;
