@@ -10,8 +10,6 @@ use super::Isa;
 use super::lanes::{Lanes, Pass, run};
 use super::simd::Simd;
 
-/// Pixels that are computed beside each other.
-const PIXELS: usize = 8;
 /// Numbers of the kernel whose gradients are.
 const TAPS: usize = 4;
 
@@ -126,13 +124,12 @@ impl Pass for Filter {
             while x < width {
                 // SAFETY: `Depthwise::check` has bounded all pixels.
                 unsafe {
-                    if width - x >= PIXELS {
-                        self.pixels::<S, MASKED, PIXELS>(lanes, y, x);
-                        x += PIXELS;
-                    } else {
-                        self.pixels::<S, MASKED, 1>(lanes, y, x);
-                        x += 1;
-                    }
+                    x += match width - x {
+                        8.. => self.pixels::<S, MASKED, 8>(lanes, y, x),
+                        4.. => self.pixels::<S, MASKED, 4>(lanes, y, x),
+                        2.. => self.pixels::<S, MASKED, 2>(lanes, y, x),
+                        _ => self.pixels::<S, MASKED, 1>(lanes, y, x),
+                    };
                 }
             }
         }
@@ -140,6 +137,8 @@ impl Pass for Filter {
 }
 
 impl Filter {
+    /// Computes pixels beside each other, so that no sum waits for itself, and says how many.
+    ///
     /// # Safety
     /// So many pixels of the output must exist from (y, x) on, and the channels of `lanes`.
     #[inline(always)]
@@ -148,7 +147,7 @@ impl Filter {
         lanes: Lanes<S, MASKED>,
         y: usize,
         x: usize,
-    ) {
+    ) -> usize {
         let simd = lanes.simd;
         let Depthwise { output: (_, width), channels, kernel, stride, .. } = self.shape;
         let image = self.image.wrapping_add(self.shape.corner(y, x));
@@ -174,6 +173,7 @@ impl Filter {
             // SAFETY: the caller grants the pixels.
             unsafe { lanes.store(to, sums[pixel]) }
         }
+        COUNT
     }
 }
 
@@ -253,7 +253,7 @@ mod tests {
     use crate::Stream;
 
     const SHAPE: Depthwise =
-        Depthwise { output: (3, 11), channels: 21, width: 25, kernel: 3, stride: 2, dilation: 2 };
+        Depthwise { output: (3, 15), channels: 21, width: 33, kernel: 3, stride: 2, dilation: 2 };
 
     fn floats(count: usize, seed: u64) -> Vec<f32> {
         let mut stream = Stream::new(seed, "depthwise", 0);
@@ -262,16 +262,16 @@ mod tests {
 
     /// Where the image is read for a number of the kernel at a pixel of the output.
     fn at(tap: usize, pixel: usize, channel: usize) -> usize {
-        let (y, x) = (2 * (pixel / 11) + tap / 3 * 2, 2 * (pixel % 11) + tap % 3 * 2);
-        (y * 25 + x) * 21 + channel
+        let (y, x) = (2 * (pixel / 15) + tap / 3 * 2, 2 * (pixel % 15) + tap % 3 * 2);
+        (y * 33 + x) * 21 + channel
     }
 
     #[test]
     fn the_sums_are_those_of_the_definition_on_every_path() {
-        let (image, kernel, bias) = (floats(9 * 25 * 21, 1), floats(9 * 21, 2), floats(21, 3));
-        let d_output = floats(3 * 11 * 21, 4);
+        let (image, kernel, bias) = (floats(9 * 33 * 21, 1), floats(9 * 21, 2), floats(21, 3));
+        let d_output = floats(3 * 15 * 21, 4);
         let bits = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        let mut wanted = vec![0.0; 3 * 11 * 21];
+        let mut wanted = vec![0.0; 3 * 15 * 21];
         for (index, sum) in wanted.iter_mut().enumerate() {
             let (pixel, channel) = (index / 21, index % 21);
             *sum = (0..9).fold(bias[channel], |sum, tap| {
@@ -281,12 +281,12 @@ mod tests {
         let mut wanted_gradient = vec![0.5; 7 * 21];
         for (index, sum) in wanted_gradient.iter_mut().enumerate() {
             let (tap, channel) = (2 + index / 21, index % 21);
-            *sum = (0..33).fold(*sum, |sum, pixel| {
+            *sum = (0..45).fold(*sum, |sum, pixel| {
                 image[at(tap, pixel, channel)].mul_add(d_output[pixel * 21 + channel], sum)
             });
         }
         for isa in Isa::available() {
-            let mut output = vec![f32::NAN; 3 * 11 * 21];
+            let mut output = vec![f32::NAN; 3 * 15 * 21];
             SHAPE.filter(isa, &image, &kernel, Some(&bias), &mut output);
             assert_eq!(bits(&output), bits(&wanted), "{}", isa.name());
             let mut gradient = vec![0.5; 7 * 21];
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "the kernel covers")]
     fn a_short_image_is_refused() {
-        let (image, kernel) = (vec![0.0; 9 * 25 * 21 - 1], [0.0; 9 * 21]);
-        SHAPE.filter(Isa::detect(), &image, &kernel, None, &mut [0.0; 3 * 11 * 21]);
+        let (image, kernel) = (vec![0.0; 9 * 33 * 21 - 1], [0.0; 9 * 21]);
+        SHAPE.filter(Isa::detect(), &image, &kernel, None, &mut [0.0; 3 * 15 * 21]);
     }
 }
