@@ -177,6 +177,28 @@ fn the_named_networks_fold_and_answer() {
     }
 }
 
+/// The input's own buffer is one way through the first block.
+#[test]
+fn a_block_may_read_the_image_itself() {
+    let conv = json!({"type": "conv2d", "filters": 3, "kernel": 3, "padding": "same"});
+    let norm = json!({"type": "batch_norm2d"});
+    for (shortcut, flat) in [(json!([]), false), (json!([conv, norm, conv]), true)] {
+        let block = json!({"type": "residual", "layers": [conv, norm, conv], "shortcut": shortcut});
+        let dense = |units: usize| json!({"type": "dense", "units": units});
+        // A block of dense layers over a vector as well.
+        let wide = json!({"type": "residual", "layers": [dense(9), norm, dense(30)],
+            "shortcut": if flat { json!([dense(30)]) } else { json!([]) }, "activation": "tanh"});
+        let whole = json!({
+            "input": {"height": 5, "width": 4, "channels": 3},
+            "layers": [block, block, {"type": "flatten"}, dense(30), wide,
+                {"type": "dense", "units": "classes"}, {"type": "softmax"}]
+        });
+        let architecture = Architecture::from_json(&whole).unwrap();
+        let network = Network::new(&architecture, 3, Purpose::Training).unwrap();
+        assert_folds_alike(&architecture, &network, 7);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -420,6 +420,32 @@ proptest! {
     }
 }
 
+/// Running variances below 0, which no training gives, in a checkpoint with the right checksum.
+#[test]
+fn forged_statistics_end_the_training_or_its_loading() {
+    let case = Case { architecture: architecture(Front::Residual, false), ..case() };
+    for checkpoint in checkpoints(&case) {
+        let payload = Payload::parse(shared(&checkpoint)).unwrap();
+        let mut writer = PayloadWriter::new();
+        for name in ["training", "position", "epochs"] {
+            let (array, shape) = payload.array::<u64>(name).unwrap();
+            writer.array(name, &shape, payload.get(array));
+        }
+        let floats = |name| payload.get(payload.array::<f32>(name).unwrap().0);
+        let all: Vec<(&str, Vec<f32>)> =
+            ["weights", "first moments", "second moments", "best weights"]
+                .into_iter()
+                .map(|name| (name, floats(name).iter().map(|x| -x.abs() - 0.5).collect()))
+                .collect();
+        for (name, values) in &all {
+            writer.array(name, &[values.len()], values);
+        }
+        let forged = writer.finish();
+        let run = case.run(1, Some(&forged), &Listener::new(usize::MAX));
+        assert!(run.is_err(), "a model came of it");
+    }
+}
+
 #[test]
 fn memory_for_a_checkpoint_is_counted() {
     let layers = json!([
