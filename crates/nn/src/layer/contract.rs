@@ -60,7 +60,7 @@ fn layers() -> Vec<Box<dyn Layer>> {
         pool((8, 8, 1), 2, 3),
         Box::new(Dense { inputs: 37, units: 10, relu: false }),
         Box::new(Dense { inputs: 20, units: 67, relu: true }),
-        Box::new(Relu { shape: Shape::Vector(50) }),
+        curve(Curve::Relu),
         mean((6, 7, 5), 2, 2),
         mean((7, 7, 19), 3, 2),
         mean((8, 8, 1), 2, 3),

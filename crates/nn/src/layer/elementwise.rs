@@ -1,5 +1,5 @@
-//! An activation by itself, value by value; rectifiers are fused into the layer before them
-//! instead, see [`super::Relu`].
+//! An activation by itself, value by value; rectifiers are fused into the layer before them where
+//! it can compute them.
 
 use teller_numeric::Cancelled;
 use teller_numeric::activations::{gelu, gelu_slope, sigmoid, tanh};
@@ -14,6 +14,8 @@ const VALUES_PER_CHECK: usize = 1 << 16;
 /// What becomes of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Curve {
+    /// Negative values become 0. What is not a number stays so.
+    Relu,
     /// Negative values times this slope, 0 to 1 (Maas et al. 2013).
     LeakyRelu(f32),
     Gelu,
@@ -86,6 +88,11 @@ impl Work for Forward<'_> {
     fn run(self) {
         let values = self.output.iter_mut().zip(self.input);
         match self.curve {
+            Curve::Relu => {
+                for (y, &x) in values {
+                    *y = if 0.0 > x { 0.0 } else { x };
+                }
+            }
             Curve::LeakyRelu(slope) => {
                 for (y, &x) in values {
                     *y = if x < 0.0 { x * slope } else { x };
@@ -126,6 +133,11 @@ impl Work for Backward<'_> {
     fn run(self) {
         let gradients = self.d_input.iter_mut().zip(self.d_output);
         match self.curve {
+            Curve::Relu => {
+                for ((d_x, &d), &y) in gradients.zip(self.output) {
+                    *d_x = if y > 0.0 { d } else { 0.0 };
+                }
+            }
             Curve::LeakyRelu(slope) => {
                 for ((d_x, &d), &x) in gradients.zip(self.input) {
                     *d_x = if x < 0.0 { d * slope } else { d };

@@ -3,7 +3,7 @@
 use super::{Arithmetic, LIMIT, Purpose};
 use crate::layer::{
     AvgPool2d, BatchNorm2d, Conv2d, Curve, Dense, Dropout, Elementwise, GroupedConv2d,
-    Initialization, Layer, MaxPool2d, Reach, Relu,
+    Initialization, Layer, MaxPool2d, Reach,
 };
 use crate::{Activation, ArchitectureError, LayerSpec, Shape};
 
@@ -90,7 +90,7 @@ impl Placing {
                 Made::one(pool.ok_or_else(|| self.too_small(spec, size))?)
             }
             LayerSpec::GlobalAvgPool2d => Made::one(AvgPool2d::global(self.image(spec)?)),
-            LayerSpec::Relu => Made::one(Relu { shape: self.shape }),
+            LayerSpec::Relu => self.elementwise(Curve::Relu),
             LayerSpec::LeakyRelu { slope } => self.elementwise(Curve::LeakyRelu(slope as f32)),
             LayerSpec::Gelu => self.elementwise(Curve::Gelu),
             LayerSpec::Sigmoid => self.elementwise(Curve::Sigmoid),
