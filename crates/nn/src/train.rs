@@ -100,7 +100,7 @@ fn run(
     let changes = params.augmentation.is_some();
     let mut trainer = Trainer::new(&network, isa, batch, params.seed, changes)?;
     if let Some(start) = start {
-        start.fill(&network, data.labels(), &mut trainer.weights)?;
+        start.fill(&network, data.labels(), params.seed, &mut trainer.weights)?;
     }
     let (trained, decaying) = (network.trained(), network.decaying());
     let mut optimizer = params.update.start(network.weights, trained, decaying)?;

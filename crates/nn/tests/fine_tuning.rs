@@ -194,7 +194,7 @@ fn few_images_and_epochs_suffice_where_the_layers_know_already() {
         let start = start_from(&source, frozen, Head::Keep);
         let tuned = fine_tune(&start, &network, &params, &data, None, &Uninterrupted).unwrap();
         let tuned = accuracy(&tuned, &held_out);
-        assert!(tuned > 0.97 && tuned > scratch + 0.2, "{frozen:?} {tuned} {scratch}");
+        assert!(tuned > 0.9 && tuned > scratch + 0.3, "{frozen:?} {tuned} {scratch}");
     }
 }
 

@@ -25,6 +25,33 @@ fn mnist() {
     assert!(shipped >= 0.99, "{shipped}");
 }
 
+/// What five digits have taught helps to read the other five from few images.
+#[test]
+fn mnist_fine_tuned() {
+    let Some(file) = external("mnist_train.tsv.gz") else { return };
+    let mut client = Database::new().connect();
+    load_mnist(&mut client, &file);
+    let mut train = |model: &str, labels: &str, rows: u32, options: &str| -> f64 {
+        client.run(&format!(
+            "SELECT teller.train('{model}', 'image_classification',
+                 $$SELECT image, label FROM mnist WHERE label {labels} ORDER BY md5(id::text)
+                   LIMIT {rows}$$, '{options}')"
+        ));
+        client.value(&format!(
+            "SELECT value FROM teller.evaluate('{model}',
+                 $$SELECT image, label FROM mnist WHERE label {labels} ORDER BY md5(id::text)
+                   OFFSET 12000 LIMIT 3000$$) WHERE metric = 'accuracy'"
+        ))
+    };
+    train("low", "< '5'", 12_000, r#"{"epochs": 2}"#);
+    let few = r#""epochs": 5, "batch_size": 10, "validation_fraction": 0"#;
+    let fresh = train("fresh", ">= '5'", 200, &format!("{{{few}}}"));
+    let start = r#""start_from": {"model": "low", "freeze": ["0.conv2d", "2.conv2d"]}"#;
+    let tuned = train("tuned", ">= '5'", 200, &format!("{{{start}, {few}}}"));
+    println!("digits 5 to 9 after 200 images: {fresh:.3} from scratch, {tuned:.3} fine-tuned");
+    assert!(tuned > 0.9 && tuned > fresh, "{tuned} {fresh}");
+}
+
 #[test]
 fn lastfm() {
     let Some(file) = external("lastfm_plays.tsv") else { return };
