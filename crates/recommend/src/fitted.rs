@@ -1,6 +1,8 @@
+use teller_numeric::Control;
 use teller_payload::{AlignedBytes, PayloadWriter};
 
-use crate::{Ids, Interactions};
+use crate::index::FittedIndex;
+use crate::{Error, Ids, Interactions};
 
 /// What a training made: the numbers to store.
 #[derive(Clone, Debug)]
@@ -10,6 +12,7 @@ pub struct FittedRecommender {
     users: Ids,
     items: Ids,
     factors: Option<FittedFactors>,
+    index: Option<FittedIndex>,
     seen_offsets: Vec<u64>,
     seen_items: Vec<u32>,
     popularity: Vec<f32>,
@@ -28,7 +31,8 @@ impl FittedRecommender {
         data: &Interactions,
         factors: Option<FittedFactors>,
         more_metrics: impl IntoIterator<Item = (&'static str, f64)>,
-    ) -> Self {
+        control: &dyn Control,
+    ) -> Result<Self, Error> {
         let (users, items) = data.owned_ids();
         let mut metrics = vec![
             ("users", users.view().len() as f64),
@@ -37,15 +41,20 @@ impl FittedRecommender {
             ("duplicates", data.duplicates() as f64),
         ];
         metrics.extend(more_metrics);
-        Self {
+        let index = match &factors {
+            Some(factors) => FittedIndex::build(&factors.items, factors.count, control)?,
+            None => None,
+        };
+        Ok(Self {
             metrics,
             users,
             items,
             factors,
+            index,
             seen_offsets: data.by_user().offsets.clone(),
             seen_items: data.by_user().columns.clone(),
             popularity: data.popularity(),
-        }
+        })
     }
 
     /// The parts to store, each a payload, as [`crate::Recommender::load`] reads them.
@@ -56,6 +65,7 @@ impl FittedRecommender {
             parts.push(("user_factors", matrix(&factors.users, factors.count)));
             parts.push(("item_factors", matrix(&factors.items, factors.count)));
         }
+        parts.extend(self.index.as_ref().map(|index| ("item_index", index.payload())));
         let mut seen = PayloadWriter::new();
         seen.array("offsets", &[self.seen_offsets.len()], &self.seen_offsets);
         seen.array("items", &[self.seen_items.len()], &self.seen_items);

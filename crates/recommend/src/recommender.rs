@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use teller_numeric::Control;
+use teller_numeric::{Control, Isa};
 use teller_payload::{Array, Payload, SharedBytes};
 
 use crate::ids::StoredIds;
+use crate::index::{Best, ItemIndex};
 use crate::vectors::{dot, scores};
 use crate::{Error, IdRef, IdsView, TopK};
 
 /// Items scored between two looks at the threshold.
 const BLOCK: usize = 256;
+/// With more than one in so many of the items to choose, a search would look at most of them.
+const SEARCHED_SHARE: usize = 32;
 /// Numbers read between two questions whether to stop: well under a millisecond.
 const POLL_NUMBERS: usize = 1 << 20;
 
@@ -34,6 +37,8 @@ pub struct Recommender {
     users: StoredIds,
     items: StoredIds,
     factors: Option<Factors>,
+    /// Versions from before 0.4.0 and small ones have none.
+    index: Option<ItemIndex>,
     seen: Seen,
     popularity: (Payload, Array<f32>),
 }
@@ -83,9 +88,16 @@ impl Recommender {
             (false, false) => None,
             _ => Some(load_factors(bytes("user_factors")?, bytes("item_factors")?, n, m)?),
         };
+        let index = match (&factors, parts.get("item_index")) {
+            (Some(factors), Some(bytes)) => {
+                let wrap = |source| Error::Payload { part: "item_index", source };
+                Some(ItemIndex::load(bytes.clone(), m, factors.count).map_err(wrap)?)
+            }
+            _ => None,
+        };
         let seen = load_seen(bytes("seen")?, n, m)?;
         let popularity = array_of("popularity", bytes("popularity")?, "popularity", &[m])?;
-        Ok(Self { users, items, factors, seen, popularity })
+        Ok(Self { users, items, factors, index, seen, popularity })
     }
 
     /// Ids of the users, by index.
@@ -160,7 +172,19 @@ impl Recommender {
             (Some(factors), Some(user)) if !seen.is_empty() => {
                 let f = factors.count;
                 let user = row(get(&factors.users), user, f);
-                choice.by_factors(user, get(&factors.items), request.candidates, control)?;
+                let items = get(&factors.items);
+                match (request.candidates, &self.index) {
+                    (Some(candidates), _) => choice.of(candidates, user, items, control)?,
+                    (None, Some(index)) if request.k <= items.len() / f / SEARCHED_SHARE => {
+                        let mut best = Scored { choice, user, items };
+                        let found = index.search(user, &mut best, control)?;
+                        choice = best.choice;
+                        if !found {
+                            choice.of_all(user, items, control)?;
+                        }
+                    }
+                    (None, _) => choice.of_all(user, items, control)?,
+                }
             }
             _ => choice.by_popularity(self.popularity(), request.candidates, control)?,
         }
@@ -183,33 +207,36 @@ impl Choice<'_> {
         }
     }
 
-    fn by_factors(
+    fn of(
         &mut self,
+        candidates: &[u32],
         user: &[f32],
         items: &[f32],
-        candidates: Option<&[u32]>,
         control: &dyn Control,
     ) -> Result<(), Error> {
-        let f = user.len().max(1);
-        let between_polls = (POLL_NUMBERS / f).next_multiple_of(BLOCK);
-        if let Some(candidates) = candidates {
-            for candidates in candidates.chunks(between_polls) {
-                control.check()?;
-                for &item in candidates {
-                    if let Some(row) = items.get(item as usize * f..(item as usize + 1) * f) {
-                        self.offer(item, dot(user, row));
-                    }
+        for candidates in candidates.chunks((POLL_NUMBERS / user.len().max(1)).max(1)) {
+            control.check()?;
+            for &item in candidates {
+                let row = row(items, item, user.len());
+                if !row.is_empty() {
+                    self.offer(item, dot(user, row));
                 }
             }
-            return Ok(());
         }
+        Ok(())
+    }
+
+    fn of_all(&mut self, user: &[f32], items: &[f32], control: &dyn Control) -> Result<(), Error> {
+        let f = user.len().max(1);
+        let between_polls = (POLL_NUMBERS / f).next_multiple_of(BLOCK);
+        let isa = Isa::detect();
         let mut block_scores = [0f32; BLOCK];
         let mut item = 0u32;
         for items in items.chunks(between_polls * f) {
             control.check()?;
             for block in items.chunks(BLOCK * f) {
                 let block_scores = &mut block_scores[..block.len() / f];
-                scores(user, block, block_scores);
+                scores(isa, user, block, block_scores);
                 for &score in &*block_scores {
                     self.offer(item, score);
                     item += 1;
@@ -248,6 +275,26 @@ impl Choice<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What a search finds, scored by the factors themselves.
+struct Scored<'a> {
+    choice: Choice<'a>,
+    user: &'a [f32],
+    items: &'a [f32],
+}
+
+impl Best for Scored<'_> {
+    fn floor(&self) -> f32 {
+        self.choice.top.floor()
+    }
+
+    fn consider(&mut self, item: u32) {
+        let row = row(self.items, item, self.user.len());
+        if !row.is_empty() {
+            self.choice.offer(item, dot(self.user, row));
+        }
     }
 }
 

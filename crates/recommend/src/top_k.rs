@@ -27,6 +27,11 @@ impl TopK {
         score >= self.floor || score.is_nan()
     }
 
+    /// Scores below it cannot be among the best.
+    pub fn floor(&self) -> f32 {
+        self.floor
+    }
+
     /// Offers an item.
     #[inline]
     pub fn offer(&mut self, item: u32, score: f32) {

@@ -1,10 +1,12 @@
 //! Sums over factors. A dot product has 16 fixed lanes, added up by one fixed tree: the same bits
 //! with vectors of any width, and fast where rows lie in place one after the other.
 
+use teller_numeric::Isa;
+
 const LANES: usize = 16;
 
 /// `a · b`, of the shorter's length.
-#[inline]
+#[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
@@ -20,7 +22,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     tree(&lanes)
 }
 
-#[inline]
+#[inline(always)]
 fn tree(lanes: &[f32; LANES]) -> f32 {
     let eight: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
     let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
@@ -36,7 +38,12 @@ pub(crate) fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
 }
 
 /// `out[i] = rows[i] · vector` for rows of the vector's length.
-pub(crate) fn scores(vector: &[f32], rows: &[f32], out: &mut [f32]) {
+pub(crate) fn scores(isa: Isa, vector: &[f32], rows: &[f32], out: &mut [f32]) {
+    isa.vectorize(each_score, (vector, rows, out));
+}
+
+#[inline(always)]
+fn each_score((vector, rows, out): (&[f32], &[f32], &mut [f32])) {
     for (out, row) in out.iter_mut().zip(rows.chunks_exact(vector.len().max(1))) {
         *out = dot(vector, row);
     }
@@ -68,9 +75,12 @@ mod tests {
             let matrix: Vec<f32> =
                 (0..n * n).map(|i| seed[i % n] * seed[i / n] + seed[(i * 7) % n]).collect();
             let mut got = vec![f32::NAN; n];
-            scores(&x, &matrix, &mut got);
-            for (row, &got) in got.iter().enumerate() {
-                prop_assert_eq!(got.to_bits(), dot(&x, &matrix[row * n..(row + 1) * n]).to_bits());
+            for isa in Isa::available() {
+                scores(isa, &x, &matrix, &mut got);
+                for (row, got) in got.iter().enumerate() {
+                    let score = dot(&x, &matrix[row * n..(row + 1) * n]);
+                    prop_assert_eq!(got.to_bits(), score.to_bits(), "{}", isa.name());
+                }
             }
         }
     }

@@ -6,6 +6,7 @@
 //! change.
 #![allow(unsafe_code)] // Vector instructions are; each block says why it may run.
 
+pub mod codes;
 mod contraction;
 mod depthwise;
 mod lanes;

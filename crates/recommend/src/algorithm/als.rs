@@ -130,7 +130,7 @@ pub(crate) fn fit(
     }
     let factors = FittedFactors { count: f, users, items };
     let metrics = [("loss", position.loss), ("regularization", f64::from(regularization))];
-    Ok(FittedRecommender::new(data, Some(factors), metrics))
+    FittedRecommender::new(data, Some(factors), metrics, control)
 }
 
 /// How far a training has come.

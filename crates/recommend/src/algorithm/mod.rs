@@ -10,7 +10,7 @@ use teller_numeric::{Control, OptionError, Options};
 use teller_payload::{CheckpointError, SharedBytes};
 
 use crate::dense::gram_parts;
-use crate::{AlsParams, Error, FittedRecommender, Interactions, SvdParams};
+use crate::{AlsParams, Error, FittedRecommender, Interactions, SvdParams, index};
 
 /// An algorithm with its checked parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,7 +90,7 @@ pub fn fit(
     match (algorithm, resume) {
         (AlgorithmParams::Als(params), resume) => als::fit(params, data, resume, control),
         (AlgorithmParams::Svd(params), resume) => svd::fit(params, data, resume, control),
-        (AlgorithmParams::Popular, None) => Ok(popular::fit(data)),
+        (AlgorithmParams::Popular, None) => popular::fit(data, control),
         // It is done at once and leaves no checkpoints.
         (AlgorithmParams::Popular, Some(_)) => {
             Err(CheckpointError::OtherTraining("parameters").into())
@@ -131,10 +131,11 @@ pub fn memory_needed(
         AlgorithmParams::Popular => 0,
     };
     let factors = match algorithm {
-        AlgorithmParams::Als(params) => numbers(params.factors as u64),
-        AlgorithmParams::Svd(params) => numbers(params.factors as u64),
+        AlgorithmParams::Als(params) => params.factors as u64,
+        AlgorithmParams::Svd(params) => params.factors as u64,
         AlgorithmParams::Popular => 0,
     };
+    let factors = numbers(factors).saturating_add(index::bytes_needed(items, factors));
     // Fitted numbers and their payloads.
     let result = factors.saturating_add(matrix).saturating_add(texts).saturating_mul(2);
     // A quarter more for what the allocator keeps of what was freed.

@@ -1,7 +1,9 @@
-use crate::{FittedRecommender, Interactions};
+use teller_numeric::Control;
+
+use crate::{Error, FittedRecommender, Interactions};
 
 /// Ranks items by how many distinct users had them: what every other algorithm must beat, and
 /// what it falls back to for unknown users.
-pub(crate) fn fit(data: &Interactions) -> FittedRecommender {
-    FittedRecommender::new(data, None, [])
+pub(crate) fn fit(data: &Interactions, control: &dyn Control) -> Result<FittedRecommender, Error> {
+    FittedRecommender::new(data, None, [], control)
 }

@@ -136,7 +136,7 @@ pub(crate) fn fit(
     let explained = (kept / total).clamp(0.0, 1.0);
     let factors = FittedFactors { count: factors, users, items };
     let metrics = [("loss", 1.0 - explained), ("factors", factors.count as f64)];
-    Ok(FittedRecommender::new(data, Some(factors), metrics))
+    FittedRecommender::new(data, Some(factors), metrics, control)
 }
 
 /// A training on its way.
