@@ -30,7 +30,7 @@ fn tree(lanes: &[f32; LANES]) -> f32 {
 }
 
 /// `y += a x`.
-#[inline]
+#[inline(always)]
 pub(crate) fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y += a * x;

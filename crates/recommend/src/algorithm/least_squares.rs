@@ -209,27 +209,13 @@ fn conjugate_gradient(
     scratch: &mut Scratch,
 ) -> Result<(), Cancelled> {
     let f = problem.f;
-    // Each step reads the rows again: copied together they are still in the cache.
-    let gathered = &mut scratch.matrix;
-    gathered.clear();
-    if row.0.len() * f <= GATHERED {
-        row.0.iter().for_each(|&column| gathered.extend_from_slice(problem.row(column)));
-    }
-    let for_each = |each: &mut dyn FnMut(&[f32], f32)| {
-        if gathered.is_empty() {
-            return problem.for_each(row, each);
-        }
-        for (y, &weight) in gathered.chunks_exact(f).zip(row.1) {
-            each(y, extra_confidence(problem.alpha, weight));
-        }
-        Ok(())
-    };
+    let mut rows = Gathered { problem, row, factors: &mut scratch.matrix, first: None };
     let residual = sized(&mut scratch.a, f);
     let direction = sized(&mut scratch.b, f);
     let product = sized(&mut scratch.c, f);
     vector_matrix(problem.isa, x, problem.regularized, residual);
     residual.iter_mut().for_each(|r| *r = -*r);
-    for_each(&mut |y, extra| axpy(1.0 + extra - extra * dot(y, x), y, residual))?;
+    rows.each(|extra| [1.0 + extra, -extra], x, residual)?;
     direction.copy_from_slice(residual);
     let mut square = dot(residual, residual);
     for _ in 0..CONJUGATE_GRADIENT_STEPS {
@@ -237,7 +223,7 @@ fn conjugate_gradient(
             break;
         }
         vector_matrix(problem.isa, direction, problem.regularized, product);
-        for_each(&mut |y, extra| axpy(extra * dot(y, direction), y, product))?;
+        rows.each(|extra| [0.0, extra], direction, product)?;
         let step = square / dot(direction, product);
         axpy(step, direction, x);
         axpy(-step, product, residual);
@@ -247,6 +233,56 @@ fn conjugate_gradient(
         square = next;
     }
     Ok(())
+}
+
+/// The fixed side's rows of one row's interactions. Each step of the gradients reads them again:
+/// copied together they are still in the cache, unless they are too many.
+struct Gathered<'a, 's> {
+    problem: &'a Problem<'a>,
+    row: (&'a [u32], &'a [f32]),
+    /// A block of rows.
+    factors: &'s mut Vec<f32>,
+    /// The first of the block.
+    first: Option<usize>,
+}
+
+impl Gathered<'_, '_> {
+    /// Adds to `sums` each row y times a + b (y x), where a and b follow from its extra confidence.
+    fn each(
+        &mut self,
+        coefficients: impl Fn(f32) -> [f32; 2],
+        x: &[f32],
+        sums: &mut [f32],
+    ) -> Result<(), Cancelled> {
+        let (problem, (columns, weights)) = (self.problem, self.row);
+        let block = (GATHERED / problem.f).max(1);
+        let blocks = columns.chunks(block).zip(weights.chunks(block));
+        for (first, (columns, weights)) in (0..).step_by(block).zip(blocks) {
+            if self.first != Some(first) {
+                problem.control.check()?;
+                self.factors.clear();
+                let rows = columns.iter().map(|&column| problem.row(column));
+                rows.for_each(|row| self.factors.extend_from_slice(row));
+                self.first = Some(first);
+            }
+            let mut chosen = [[0f32; 2]; 64];
+            let rows = self.factors.chunks(chosen.len() * problem.f);
+            for (rows, weights) in rows.zip(weights.chunks(chosen.len())) {
+                for (chosen, &weight) in chosen.iter_mut().zip(weights) {
+                    *chosen = coefficients(extra_confidence(problem.alpha, weight));
+                }
+                problem.isa.vectorize(add_rows, (rows, &chosen[..], x, &mut *sums));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn add_rows((rows, coefficients, x, sums): (&[f32], &[[f32; 2]], &[f32], &mut [f32])) {
+    for (y, [a, b]) in rows.chunks_exact(x.len()).zip(coefficients) {
+        axpy(a + b * dot(y, x), y, sums);
+    }
 }
 
 fn solve_normal(
