@@ -48,6 +48,7 @@ mod top_k;
 mod vectors;
 
 pub use algorithm::als::{AlsParams, Solver};
+pub use algorithm::item_knn::{ItemKnnParams, Similarity};
 pub use algorithm::svd::SvdParams;
 pub use algorithm::weighting::Weighting;
 pub use algorithm::{AlgorithmParams, fit, memory_needed};

@@ -29,8 +29,10 @@ fn last_fm_plays() {
     let popular = ndcg_at_10(&plays, json!({"algorithm": "popular"}));
     let als = ndcg_at_10(&plays, json!({"algorithm": "als"}));
     let svd = ndcg_at_10(&plays, json!({"algorithm": "svd"}));
+    let near = ndcg_at_10(&plays, json!({"algorithm": "item_knn"}));
     assert!(als >= 2.6 * popular, "{als} {popular}");
     assert!(svd >= 2.1 * popular, "{svd} {popular}");
+    assert!(near >= 2.3 * popular, "{near} {popular}");
     // Play counts reach from 1 to 350,000: by their logarithm they do no harm.
     let counted = ndcg_at_10(&rows, json!({"algorithm": "als"}));
     assert!(counted >= 2.5 * popular, "{counted} {popular}");
@@ -43,6 +45,8 @@ fn movielens_ratings() {
     let popular = ndcg_at_10(&liked, json!({"algorithm": "popular"}));
     let als = ndcg_at_10(&liked, json!({"algorithm": "als"}));
     let svd = ndcg_at_10(&liked, json!({"algorithm": "svd"}));
+    let near = ndcg_at_10(&liked, json!({"algorithm": "item_knn"}));
     assert!(als >= 1.7 * popular, "{als} {popular}");
     assert!(svd >= 1.7 * popular, "{svd} {popular}");
+    assert!(near >= 1.7 * popular, "{near} {popular}");
 }

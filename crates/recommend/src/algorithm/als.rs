@@ -16,7 +16,7 @@ use super::least_squares::{Model, Side, solve};
 use super::weighting::Weighting;
 use crate::csr::Csr;
 use crate::dense::gram;
-use crate::fitted::FittedFactors;
+use crate::fitted::{FittedFactors, Numbers};
 use crate::vectors::dot;
 use crate::{Error, FittedRecommender, Interactions};
 
@@ -130,7 +130,7 @@ pub(crate) fn fit(
     }
     let factors = FittedFactors { count: f, users, items };
     let metrics = [("loss", position.loss), ("regularization", f64::from(regularization))];
-    FittedRecommender::new(data, Some(factors), metrics, control)
+    FittedRecommender::new(data, Numbers::Factors(factors), metrics, control)
 }
 
 /// How far a training has come.

@@ -278,8 +278,10 @@ impl Gathered<'_, '_> {
     }
 }
 
+type Rows<'a> = (&'a [f32], &'a [[f32; 2]], &'a [f32], &'a mut [f32]);
+
 #[inline(always)]
-fn add_rows((rows, coefficients, x, sums): (&[f32], &[[f32; 2]], &[f32], &mut [f32])) {
+fn add_rows((rows, coefficients, x, sums): Rows<'_>) {
     for (y, [a, b]) in rows.chunks_exact(x.len()).zip(coefficients) {
         axpy(a + b * dot(y, x), y, sums);
     }

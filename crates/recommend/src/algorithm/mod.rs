@@ -1,6 +1,7 @@
 //! The algorithms, one a file.
 
 pub(crate) mod als;
+pub(crate) mod item_knn;
 mod least_squares;
 mod popular;
 pub(crate) mod svd;
@@ -10,7 +11,7 @@ use teller_numeric::{Control, OptionError, Options};
 use teller_payload::{CheckpointError, SharedBytes};
 
 use crate::dense::gram_parts;
-use crate::{AlsParams, Error, FittedRecommender, Interactions, SvdParams, index};
+use crate::{AlsParams, Error, FittedRecommender, Interactions, ItemKnnParams, SvdParams, index};
 
 /// An algorithm with its checked parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub enum AlgorithmParams {
     Als(AlsParams),
     /// Truncated singular value decomposition.
     Svd(SvdParams),
+    /// The nearest items of those that a user had.
+    ItemKnn(ItemKnnParams),
     /// The items that most users had.
     Popular,
 }
@@ -27,17 +30,24 @@ pub enum AlgorithmParams {
 enum Name {
     Als,
     Svd,
+    ItemKnn,
     Popular,
 }
 
 impl AlgorithmParams {
-    /// Reads `algorithm` (`als`, `svd` or `popular`; the first is the default) and then the
+    /// Reads `algorithm` (`als`, `svd`, `item_knn` or `popular`; the first is the default) and then the
     /// options of that algorithm.
     pub fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
-        let names = [("als", Name::Als), ("svd", Name::Svd), ("popular", Name::Popular)];
+        let names = [
+            ("als", Name::Als),
+            ("svd", Name::Svd),
+            ("item_knn", Name::ItemKnn),
+            ("popular", Name::Popular),
+        ];
         Ok(match options.choice("algorithm", &names)? {
             Name::Als => Self::Als(AlsParams::read(options)?),
             Name::Svd => Self::Svd(SvdParams::read(options)?),
+            Name::ItemKnn => Self::ItemKnn(ItemKnnParams::read(options)?),
             Name::Popular => Self::Popular,
         })
     }
@@ -60,7 +70,7 @@ impl AlgorithmParams {
         match self {
             Self::Als(params) => Some(params.seed),
             Self::Svd(params) => Some(params.seed),
-            Self::Popular => None,
+            Self::ItemKnn(_) | Self::Popular => None,
         }
     }
 
@@ -69,6 +79,7 @@ impl AlgorithmParams {
         match self {
             Self::Als(_) => "als",
             Self::Svd(_) => "svd",
+            Self::ItemKnn(_) => "item_knn",
             Self::Popular => "popular",
         }
     }
@@ -90,9 +101,10 @@ pub fn fit(
     match (algorithm, resume) {
         (AlgorithmParams::Als(params), resume) => als::fit(params, data, resume, control),
         (AlgorithmParams::Svd(params), resume) => svd::fit(params, data, resume, control),
+        (AlgorithmParams::ItemKnn(params), None) => item_knn::fit(params, data, control),
         (AlgorithmParams::Popular, None) => popular::fit(data, control),
-        // It is done at once and leaves no checkpoints.
-        (AlgorithmParams::Popular, Some(_)) => {
+        // They leave no checkpoints.
+        (AlgorithmParams::ItemKnn(_) | AlgorithmParams::Popular, Some(_)) => {
             Err(CheckpointError::OtherTraining("parameters").into())
         }
     }
@@ -128,12 +140,17 @@ pub fn memory_needed(
                 .saturating_add(users.max(items).saturating_mul(width).saturating_mul(4))
                 .saturating_add(square(width, parts(users.max(items))))
         }
+        // Both matrices with their weights, the sums of each thread, and the neighbors twice.
+        AlgorithmParams::ItemKnn(params) => matrix
+            .saturating_mul(2)
+            .saturating_add(items.saturating_mul(16 * (params.neighbors as u64 + 1)))
+            .saturating_add(items.saturating_mul(8 * rayon::current_num_threads() as u64)),
         AlgorithmParams::Popular => 0,
     };
     let factors = match algorithm {
         AlgorithmParams::Als(params) => params.factors as u64,
         AlgorithmParams::Svd(params) => params.factors as u64,
-        AlgorithmParams::Popular => 0,
+        AlgorithmParams::ItemKnn(_) | AlgorithmParams::Popular => 0,
     };
     let factors = numbers(factors).saturating_add(index::bytes_needed(items, factors));
     // Fitted numbers and their payloads.

@@ -14,7 +14,7 @@ use teller_payload::{CheckpointError, SharedBytes, TrainingKey};
 use super::weighting::Weighting;
 use crate::csr::Csr;
 use crate::dense::{cholesky, eigen, gram, multiply, upper_inverse};
-use crate::fitted::FittedFactors;
+use crate::fitted::{FittedFactors, Numbers};
 use crate::vectors::axpy;
 use crate::{Error, FittedRecommender, Interactions};
 
@@ -136,7 +136,7 @@ pub(crate) fn fit(
     let explained = (kept / total).clamp(0.0, 1.0);
     let factors = FittedFactors { count: factors, users, items };
     let metrics = [("loss", 1.0 - explained), ("factors", factors.count as f64)];
-    FittedRecommender::new(data, Some(factors), metrics, control)
+    FittedRecommender::new(data, Numbers::Factors(factors), metrics, control)
 }
 
 /// A training on its way.
