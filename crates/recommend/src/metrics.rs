@@ -35,12 +35,31 @@ pub fn mrr(hits: &[bool], k: usize) -> f64 {
     ranks(hits, k).next().map_or(0.0, |rank| 1.0 / (rank + 1) as f64)
 }
 
+/// How unevenly the items are shown: 0 where all are shown as often, near 1 where a few are all that
+/// is shown (the Gini index of `exposures`, how often each item was).
+pub fn gini(mut exposures: Vec<u64>) -> f64 {
+    let total: u64 = exposures.iter().sum();
+    if total == 0 {
+        return 0.0;
+    }
+    exposures.sort_unstable();
+    let items = exposures.len() as f64;
+    let sum: f64 = (1..)
+        .zip(&exposures)
+        .map(|(rank, &exposure)| (2.0 * f64::from(rank) - items - 1.0) * exposure as f64)
+        .sum();
+    sum / (items * total as f64)
+}
+
 /// 0-based ranks below `k` of the relevant items.
 fn ranks(hits: &[bool], k: usize) -> impl Iterator<Item = usize> {
     hits.iter().take(k).enumerate().filter(|&(_, &hit)| hit).map(|(rank, _)| rank)
 }
 
-/// NDCG, recall, MAP and MRR at `k` of `recommender` on interactions that it was not trained on.
+/// NDCG, recall, MAP and MRR at `k` of `recommender` on interactions that it was not trained on;
+/// then what it shows those users: the share of all items that anybody is shown (`coverage`), how
+/// surprising they are (`novelty`: the mean, over what is shown, of the bits -log2 of the share of
+/// users that had it; Vargas and Castells, RecSys 2011) and how unevenly they are shown ([`gini`]).
 ///
 /// Averaged over all users with held-out items, also over users that the model does not know
 /// (they get the popular items). Held-out items that the model does not know count as relevant
@@ -80,20 +99,23 @@ pub fn evaluate(
             let hits: Vec<bool> =
                 best.iter().map(|&(item, _)| relevant.contains(&Some(item))).collect();
             let relevant = relevant.len();
-            Ok(Some([
+            let figures = [
                 ndcg_at_k(&hits, relevant, k),
                 recall_at_k(&hits, relevant, k),
                 map_at_k(&hits, relevant, k),
                 mrr(&hits, k),
-            ]))
+            ];
+            Ok(Some((figures, best)))
         })
         .collect::<Result<Vec<_>, Error>>()?;
     // Summed in the users' order: the same bits for any number of threads.
     let mut sums = [0f64; 4];
     let mut users = 0u64;
-    for metrics in by_user.into_iter().flatten() {
+    let mut exposures = vec![0u64; recommender.items().len()];
+    for (metrics, best) in by_user.into_iter().flatten() {
         users += 1;
         sums.iter_mut().zip(metrics).for_each(|(sum, metric)| *sum += metric);
+        best.iter().for_each(|&(item, _)| exposures[item as usize] += 1);
     }
     if users == 0 {
         return Err(Error::NoRows("interactions beyond those that the model was trained on"));
@@ -104,8 +126,24 @@ pub fn evaluate(
         .zip(sums)
         .map(|(name, sum)| (format!("{name}@{k}"), sum / users as f64))
         .collect();
+    let items = exposures.len() as f64;
+    let shown = exposures.iter().filter(|&&exposure| exposure > 0).count() as f64;
+    metrics.push((format!("coverage@{k}"), shown / items));
+    metrics.push((format!("novelty@{k}"), novelty(recommender, &exposures)));
+    metrics.push((format!("gini@{k}"), gini(exposures)));
     metrics.push(("users".to_owned(), users as f64));
     Ok(metrics)
+}
+
+/// Mean bits of what was shown.
+fn novelty(recommender: &Recommender, exposures: &[u64]) -> f64 {
+    let users = recommender.users().len() as f64;
+    let total: u64 = exposures.iter().sum();
+    let bits = exposures.iter().zip(recommender.popularity()).map(|(&exposure, &had)| {
+        let share = f64::from(had).clamp(1.0, users) / users;
+        exposure as f64 * -libm::log2(share)
+    });
+    bits.sum::<f64>() / total.max(1) as f64
 }
 
 #[cfg(test)]
@@ -129,6 +167,15 @@ mod tests {
         assert!(close(mrr(&hits, 4), 0.5));
         assert!(close(ndcg_at_k(&[true; 4], 9, 4), 1.0));
         assert!(close(map_at_k(&[true; 4], 9, 4), 1.0));
+    }
+
+    #[test]
+    fn the_gini_index_of_shares() {
+        assert!(close(gini(vec![5, 5, 5, 5]), 0.0));
+        assert!(close(gini(vec![0, 0, 0, 8]), 0.75));
+        // Of 1, 2 and 3 by the mean difference: (1 + 2 + 1) x 2 / (2 x 9 x 2).
+        assert!(close(gini(vec![3, 1, 2]), 8.0 / 36.0));
+        assert!(close(gini(vec![0, 0]), 0.0));
     }
 
     #[test]
