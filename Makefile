@@ -5,7 +5,7 @@ export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PGRX_PG_CONFIG_PATH := $(PG_CONFIG)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql test bench bench-engine install fmt lint clean
+.PHONY: help demo psql test bench bench-engine bench-recommend install fmt lint clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench-engine: ## Measure the network engine beside ONNX Runtime, Keras and PyTor
 	@scripts/peers.sh serving training
 	cargo bench -q -p teller-nn --bench engine -- $(ONLY)
 	cargo bench -q -p teller-numeric --bench kernels
+
+bench-recommend: ## Measure the exact top 10 of a million items
+	cargo bench -q -p teller-recommend --bench top_k
 
 install: ## Build the extension and install it into the PostgreSQL of PG_CONFIG
 	@scripts/setup.sh

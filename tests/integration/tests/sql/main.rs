@@ -53,7 +53,10 @@ fn two_groups(client: &mut Client) {
 
 /// Trains `model` on `purchases` with `algorithm`.
 fn train_purchases(client: &mut Client, model: &str, algorithm: &str) {
-    let factors = if algorithm == "popular" { "" } else { r#", "factors": 4"# };
+    let factors = match algorithm {
+        "als" | "svd" => r#", "factors": 4"#,
+        _ => "",
+    };
     client.run(&format!(
         r#"SELECT teller.train('{model}', 'recommendation',
                'SELECT user_id, item_id, weight FROM purchases',
