@@ -5,8 +5,6 @@ use crate::math::exp;
 
 /// The largest error of [`sigmoid`], in units in the last place.
 pub const SIGMOID_ULPS: f64 = 3.0;
-/// The largest error of [`tanh`], in units in the last place.
-pub const TANH_ULPS: f64 = 3.0;
 /// The largest error of [`normal_cdf`], in units in the last place.
 pub const NORMAL_CDF_ULPS: f64 = 10.0;
 
@@ -14,21 +12,6 @@ pub const NORMAL_CDF_ULPS: f64 = 10.0;
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
-}
-
-/// The hyperbolic tangent, at most [`TANH_ULPS`] off; NaN for NaN.
-#[inline(always)]
-pub fn tanh(x: f32) -> f32 {
-    let z = x * x;
-    // Cephes' minimax polynomial of (tanh(x) - x) / x^3 up to 0.625 (Moshier 1989).
-    let p = -5.704_988_7e-3;
-    let p = p * z + 2.063_908_8e-2;
-    let p = p * z - 5.373_971_6e-2;
-    let p = p * z + 1.333_144_2e-1;
-    let p = p * z - 3.333_328e-1;
-    let near = p * z * x + x;
-    let far = 1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0);
-    if x.abs() < 0.625 { near } else { far.copysign(x) }
 }
 
 /// The share of a normal distribution below `x`, at most [`NORMAL_CDF_ULPS`] off; 0 below -13,
@@ -79,6 +62,7 @@ fn bell(a: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::{TANH_ULPS, tanh};
 
     /// The largest error over a range, in units in the last place of the exact value.
     fn worst(range: (f32, f32), curve: fn(f32) -> f32, exact: fn(f64) -> f64) -> f64 {

@@ -86,7 +86,7 @@ pub fn tanh(x: f32) -> f32 {
     // Cephes' minimax polynomial (Moshier 1989).
     let square = size * size;
     let p = -5.704_988_7e-3;
-    let p = p * square + 2.063_909e-2;
+    let p = p * square + 2.063_908_8e-2;
     let p = p * square - 5.373_971_6e-2;
     let p = p * square + 1.333_144_2e-1;
     let p = p * square - 3.333_328e-1;

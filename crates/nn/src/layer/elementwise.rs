@@ -2,8 +2,9 @@
 //! it can compute them.
 
 use teller_numeric::Cancelled;
-use teller_numeric::activations::{gelu, gelu_slope, sigmoid, tanh};
+use teller_numeric::activations::{gelu, gelu_slope, sigmoid};
 use teller_numeric::kernels::Work;
+use teller_numeric::math::tanh;
 
 use super::{Ends, Layer, Pass, Results, Weights};
 use crate::Shape;

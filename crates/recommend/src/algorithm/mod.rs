@@ -140,21 +140,23 @@ pub fn memory_needed(
                 .saturating_add(users.max(items).saturating_mul(width).saturating_mul(4))
                 .saturating_add(square(width, parts(users.max(items))))
         }
-        // Both matrices with their weights, the sums of each thread, and the neighbors twice.
+        // What the weights count, and both matrices of similarities, the sums of each thread, and
+        // the neighbors twice.
         AlgorithmParams::ItemKnn(params) => matrix
-            .saturating_mul(2)
+            .saturating_mul(3)
             .saturating_add(items.saturating_mul(16 * (params.neighbors as u64 + 1)))
             .saturating_add(items.saturating_mul(8 * rayon::current_num_threads() as u64)),
         AlgorithmParams::Popular => 0,
     };
-    let factors = match algorithm {
-        AlgorithmParams::Als(params) => params.factors as u64,
-        AlgorithmParams::Svd(params) => params.factors as u64,
-        AlgorithmParams::ItemKnn(_) | AlgorithmParams::Popular => 0,
+    let factors = |factors| numbers(factors).saturating_add(index::bytes_needed(items, factors));
+    let stored = match algorithm {
+        AlgorithmParams::Als(params) => factors(params.factors as u64),
+        AlgorithmParams::Svd(params) => factors(params.factors as u64),
+        AlgorithmParams::ItemKnn(params) => items.saturating_mul(8 * params.neighbors as u64),
+        AlgorithmParams::Popular => 0,
     };
-    let factors = numbers(factors).saturating_add(index::bytes_needed(items, factors));
     // Fitted numbers and their payloads.
-    let result = factors.saturating_add(matrix).saturating_add(texts).saturating_mul(2);
+    let result = stored.saturating_add(matrix).saturating_add(texts).saturating_mul(2);
     // A quarter more for what the allocator keeps of what was freed.
     let peak = matrix.saturating_add(texts).saturating_add(training.max(result));
     peak.saturating_add(peak / 4)

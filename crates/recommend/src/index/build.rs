@@ -3,10 +3,8 @@ use teller_numeric::kernels::codes::{GROUP, empty_group, encode, group_bytes};
 use teller_numeric::{Cancelled, Control};
 use teller_payload::{AlignedBytes, PayloadWriter};
 
-use super::{MAX_FACTORS, MIN_ITEMS, code, error, largest, length, step};
+use super::{LONGEST, MAX_FACTORS, MIN_ITEMS, code, error, largest, length, step};
 
-/// Longer vectors could overflow where they are multiplied.
-const LONGEST: f64 = 1e15;
 const GROUPS_PER_TASK: usize = 256;
 
 /// An index as it was built.

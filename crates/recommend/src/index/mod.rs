@@ -26,6 +26,8 @@ pub(crate) use search::Best;
 pub(crate) const MIN_ITEMS: usize = 1024;
 /// Most factors for which the products of whole numbers are exact as `f32`, and their sums fit.
 const MAX_FACTORS: usize = 1024;
+/// Longer vectors could overflow where they are multiplied.
+const LONGEST: f64 = 1e15;
 
 /// An index as it is stored. What it says is believed as far as the order of items goes; it never
 /// leads outside of the factors.

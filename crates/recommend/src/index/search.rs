@@ -1,13 +1,11 @@
 use teller_numeric::kernels::codes::{CodeQuery, GROUP};
 use teller_numeric::{Cancelled, Control, Isa};
 
-use super::{ItemIndex, MAX_FACTORS, code, error, largest, length, step};
+use super::{ItemIndex, LONGEST, MAX_FACTORS, code, error, largest, length, step};
 
 /// Groups that are sifted between two looks at the best scores; the first few set the mark.
 const FIRST_GROUPS: usize = 2;
 const MOST_GROUPS: usize = 64;
-/// Longer vectors could overflow where they are multiplied.
-const LONGEST: f64 = 1e15;
 
 /// Whoever gathers the best.
 pub(crate) trait Best {

@@ -130,3 +130,41 @@ fn numbers_beyond_its_means_get_no_index() {
         assert!(build(&items).is_none(), "{odd}");
     }
 }
+
+/// A forger's order and bounds may hide items or name others than there are, which the recommender
+/// does not find; a search comes to its end all the same.
+#[test]
+fn a_search_of_forged_bytes_ends() {
+    let items = factors(Spread::Steep, MIN_ITEMS + 5, 7, 8);
+    let fitted = FittedIndex::build(&items, 7, &Uninterrupted).unwrap().unwrap().payload();
+    let users = factors(Spread::Normal, 3, 7, 9);
+    let mut stream = Stream::new(10, "forgeries", 0);
+    let mut loaded = 0;
+    for _ in 0..2000 {
+        let mut bytes = fitted.to_vec();
+        for _ in 0..=stream.below(40) {
+            let at = 32 + stream.below(bytes.len() as u32 - 32) as usize;
+            bytes[at] = stream.below(256) as u8;
+        }
+        let checksum = xxhash_rust::xxh3::xxh3_64(&bytes[32..]);
+        bytes[24..32].copy_from_slice(&checksum.to_le_bytes());
+        let bytes = Arc::new(AlignedBytes::from(&*bytes));
+        let Ok(index) = ItemIndex::load(bytes, MIN_ITEMS + 5, 7) else { continue };
+        loaded += 1;
+        for user in users.chunks(7) {
+            index.search(user, &mut Nobody, &Uninterrupted).unwrap();
+        }
+    }
+    assert!(loaded > 200, "{loaded}");
+}
+
+/// Takes no item.
+struct Nobody;
+
+impl Best for Nobody {
+    fn floor(&self) -> f32 {
+        1.0
+    }
+
+    fn consider(&mut self, _item: u32) {}
+}
