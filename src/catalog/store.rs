@@ -1,5 +1,6 @@
 //! Storing a model: its table, and a trained version in it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ fn create(name: &TableName) -> Result<pg_sys::Oid, Error> {
 /// The numbers of a trained version, ready to be stored.
 pub struct TrainedVersion {
     /// Payloads by part.
-    pub parts: Vec<(&'static str, Arc<AlignedBytes>)>,
+    pub parts: Vec<(Cow<'static, str>, Arc<AlignedBytes>)>,
     /// What else is told of it, by part, a row of JSON each; the digest is not over them.
     pub records: Vec<(&'static CStr, Vec<Value>)>,
 }
@@ -53,8 +54,8 @@ pub struct TrainedVersion {
 impl TrainedVersion {
     /// The parts as a model takes them.
     pub fn shared_parts(&self) -> Parts {
-        let share = |(name, payload): &(&str, Arc<AlignedBytes>)| {
-            ((*name).to_owned(), payload.clone() as SharedBytes)
+        let share = |(name, payload): &(Cow<'_, str>, Arc<AlignedBytes>)| {
+            (name.clone().into_owned(), payload.clone() as SharedBytes)
         };
         self.parts.iter().map(share).collect()
     }
@@ -75,7 +76,7 @@ impl TrainedVersion {
 
     /// Lengths and digests of the parts, and the digest over all.
     pub fn describe(&self) -> (BTreeMap<String, Part>, String) {
-        digest_of(self.parts.iter().map(|(name, payload)| (*name, &***payload)))
+        digest_of(self.parts.iter().map(|(name, payload)| (&**name, &***payload)))
     }
 }
 

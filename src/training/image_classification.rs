@@ -158,7 +158,7 @@ impl Fit for Prepared<'_> {
                 .map_err(|error| Error::Internal(error.to_string()))?,
             metrics: metrics(figures.iter().map(|(name, value)| (&**name, *value))),
             version: TrainedVersion {
-                parts: vec![(WEIGHTS, Arc::new(fitted.payload()))],
+                parts: vec![(WEIGHTS.into(), Arc::new(fitted.payload()))],
                 records: vec![(CONFUSION, confusion(&fitted))],
             },
         })

@@ -1,10 +1,10 @@
 //! Training of recommenders.
 
-use std::sync::Arc;
-
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
-use teller_recommend::{AlgorithmParams, Interactions, InteractionsBuilder, memory_needed};
+use teller_recommend::{
+    Algorithm, Dataset, Interactions, InteractionsBuilder, Size, memory_needed, read_algorithm,
+};
 
 use crate::bridge::interrupts::StatementControl;
 use crate::bridge::rhythm::Rhythm;
@@ -22,11 +22,11 @@ const COLUMNS: [Column; 3] = [
 ];
 
 /// Checked options of a recommender.
-pub struct Plan(AlgorithmParams);
+pub struct Plan(Box<dyn Algorithm>);
 
 impl Plan {
     pub fn read(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self(AlgorithmParams::read(options)?))
+        Ok(Self(read_algorithm(options)?))
     }
 
     pub fn seed(&self) -> Option<u64> {
@@ -36,37 +36,33 @@ impl Plan {
     /// Reads and checks the data.
     pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit + '_>, RowsRead), Error> {
         let limit = settings::max_training_memory();
-        let (data, read) = read_interactions(query, limit)?;
-        let (users, items) = (data.users().len() as u64, data.items().len() as u64);
-        let texts = data.users().text_bytes() + data.items().text_bytes();
-        let needed = |algorithm: &AlgorithmParams| {
-            memory_needed(algorithm, users, items, data.len() as u64, texts)
-        };
-        if needed(&self.0) > limit {
-            let what = format!("{} interactions of {users} users with {items} items", data.len());
+        let (interactions, read) = read_interactions(query, limit)?;
+        let data = Dataset { interactions };
+        let size = data.size();
+        let needed = |algorithm: &dyn Algorithm| memory_needed(algorithm, &size);
+        if needed(&*self.0) > limit {
+            let Size { users, items, interactions, .. } = size;
+            let what = format!("{interactions} interactions of {users} users with {items} items");
             let fits = most(1..=1024, |factors| {
                 let fewer = self.0.with_fewer_factors(factors as usize);
-                fewer.is_some_and(|algorithm| needed(&algorithm) <= limit)
+                fewer.is_some_and(|algorithm| needed(&*algorithm) <= limit)
             });
             let fits = fits.map(|factors| format!("{factors} factors"));
-            let needed = needed(&self.0);
+            let needed = needed(&*self.0);
             return Err(Error::TrainingMemory { what, needed, limit, fits });
         }
-        Ok((Box::new(Prepared { algorithm: &self.0, data }), read))
+        Ok((Box::new(Prepared { algorithm: &*self.0, data }), read))
     }
 }
 
 struct Prepared<'p> {
-    algorithm: &'p AlgorithmParams,
-    data: Interactions,
+    algorithm: &'p dyn Algorithm,
+    data: Dataset,
 }
 
 impl Fit for Prepared<'_> {
     fn step_noun(&self) -> &'static str {
-        match self.algorithm {
-            AlgorithmParams::Svd(_) => "iteration",
-            _ => "sweep",
-        }
+        self.algorithm.step_noun()
     }
 
     fn fit(
@@ -78,18 +74,14 @@ impl Fit for Prepared<'_> {
         let fitted = workers::run(
             settings::threads(),
             rhythm,
-            |control| teller_recommend::fit(self.algorithm, &self.data, resume, control),
+            |control| self.algorithm.fit(&self.data, resume, control),
             on_event,
         )??;
-        let share = |(name, part)| (name, Arc::new(part));
         Ok(Trained {
             algorithm: self.algorithm.name(),
             model: serde_json::json!({}),
             metrics: metrics(fitted.metrics.iter().copied()),
-            version: TrainedVersion {
-                parts: fitted.parts().into_iter().map(share).collect(),
-                records: Vec::new(),
-            },
+            version: TrainedVersion { parts: fitted.parts, records: Vec::new() },
         })
     }
 }

@@ -11,9 +11,11 @@ use teller_numeric::{Cancelled, Control, Isa};
 const GRAM_PARTS: usize = 64;
 const GRAM_MIN_ROWS: usize = 128;
 
-/// How many partial Gram matrices exist at once.
-pub(crate) fn gram_parts(rows: usize) -> usize {
-    rows.div_ceil(gram_rows(rows))
+/// Bytes that [`gram`] of so many rows takes, and some matrices of its size.
+pub(crate) fn gram_memory(rows: u64, n: usize) -> u64 {
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    let (parts, n) = (rows.div_ceil(gram_rows(rows)) as u64, n as u64);
+    n.saturating_mul(n).saturating_mul(4 * (parts + 16))
 }
 
 fn gram_rows(rows: usize) -> usize {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use teller_numeric::{Cancelled, Control};
-use teller_payload::DataDigest;
+use teller_payload::{AlignedBytes, DataDigest};
 
 use crate::csr::{Csr, POLL, accumulate};
 use crate::{Error, IdRef, Ids, IdsView};
@@ -210,8 +210,9 @@ impl Interactions {
         Ok(digest)
     }
 
-    pub(crate) fn owned_ids(&self) -> (Ids, Ids) {
-        (self.users.clone(), self.items.clone())
+    /// The ids of users and of items as they are stored.
+    pub(crate) fn ids_payloads(&self) -> (AlignedBytes, AlignedBytes) {
+        (self.users.payload(), self.items.payload())
     }
 }
 

@@ -7,23 +7,23 @@
 //! use std::sync::Arc;
 //! use teller_numeric::{Options, Uninterrupted};
 //! use teller_payload::SharedBytes;
-//! use teller_recommend::{AlgorithmParams, IdRef, InteractionsBuilder, Recommender, Request, fit};
+//! use teller_recommend::{Dataset, IdRef, InteractionsBuilder, Recommender, Request, read_algorithm};
 //!
 //! let mut builder = InteractionsBuilder::new(1 << 30);
 //! for (user, item) in [(1, "card"), (1, "loan"), (2, "card"), (2, "loan"), (3, "card")] {
 //!     builder.push(IdRef::Integer(user), IdRef::Text(item), 1.0)?;
 //! }
-//! let data = builder.finish(&Uninterrupted)?;
+//! let data = Dataset { interactions: builder.finish(&Uninterrupted)? };
 //! let given = serde_json::json!({"factors": 2});
 //! let mut options = Options::new("recommendation", &given)?;
-//! let params = AlgorithmParams::read(&mut options)?;
+//! let algorithm = read_algorithm(&mut options)?;
 //! options.finish()?;
-//! let fitted = fit(&params, &data, None, &Uninterrupted)?;
+//! let fitted = algorithm.fit(&data, None, &Uninterrupted)?;
 //!
 //! let parts: BTreeMap<String, SharedBytes> = fitted
-//!     .parts()
+//!     .parts
 //!     .into_iter()
-//!     .map(|(name, bytes)| (name.to_owned(), Arc::new(bytes) as SharedBytes))
+//!     .map(|(name, bytes)| (name.into_owned(), bytes as SharedBytes))
 //!     .collect();
 //! let recommender = Recommender::load(&parts)?;
 //! let user = recommender.user_index(IdRef::Integer(3));
@@ -36,6 +36,7 @@
 
 mod algorithm;
 mod csr;
+mod dataset;
 mod dense;
 mod error;
 mod fitted;
@@ -49,12 +50,14 @@ mod vectors;
 
 pub use algorithm::als::{AlsParams, Solver};
 pub use algorithm::item_knn::{ItemKnnParams, Similarity};
+pub use algorithm::popular::Popular;
 pub use algorithm::svd::SvdParams;
 pub use algorithm::weighting::Weighting;
-pub use algorithm::{AlgorithmParams, fit, memory_needed};
+pub use algorithm::{Algorithm, Size, memory_needed, read as read_algorithm};
 pub use csr::Csr;
+pub use dataset::Dataset;
 pub use error::Error;
-pub use fitted::FittedRecommender;
+pub use fitted::{FittedRecommender, Part};
 pub use ids::{IdRef, Ids, IdsView};
 pub use index::item_index;
 pub use interactions::{Interactions, InteractionsBuilder};

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use support::{Row, interactions, load, on_threads, params, parts, train};
+use support::{Row, algorithm, dataset, load, on_threads, parts, train};
 use teller_numeric::{Cancelled, Control, Step, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, SharedBytes};
 use teller_recommend::{
-    Error, IdRef, InteractionsBuilder, Recommender, Request, evaluate, fit, memory_needed,
+    Dataset, Error, IdRef, InteractionsBuilder, Recommender, Request, Size, evaluate, memory_needed,
 };
 
 fn algorithms() -> Vec<Value> {
@@ -64,15 +64,15 @@ fn bits(answer: &[(u32, f32)]) -> Vec<(u32, u32)> {
     answer.iter().map(|&(item, score)| (item, score.to_bits())).collect()
 }
 
-fn bytes(given: &Value, rows: Vec<Row>, threads: usize) -> Vec<(&'static str, Vec<u8>)> {
-    let data = interactions(rows);
-    let fitted = on_threads(threads, || fit(&params(given), &data, None, &Uninterrupted).unwrap());
-    fitted.parts().into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect()
+fn bytes(given: &Value, rows: Vec<Row>, threads: usize) -> Vec<(String, Vec<u8>)> {
+    let data = dataset(rows);
+    let fitted = on_threads(threads, || algorithm(given).fit(&data, None, &Uninterrupted).unwrap());
+    fitted.parts.into_iter().map(|(name, bytes)| (name.into_owned(), bytes.to_vec())).collect()
 }
 
 #[test]
 fn the_withheld_diagonal_comes_first() {
-    let data = interactions(checkerboard());
+    let data = dataset(checkerboard());
     for given in learning() {
         let recommender = load(&train(&given, &data));
         for user in 0..SIDE {
@@ -86,7 +86,7 @@ fn the_withheld_diagonal_comes_first() {
 #[test]
 fn filters_hold_and_k_are_returned_whenever_k_exist() {
     let rows = uneven(60, 90, 900);
-    let data = interactions(rows.clone());
+    let data = dataset(rows.clone());
     for given in algorithms() {
         let recommender = load(&train(&given, &data));
         let items = recommender.items().len();
@@ -123,12 +123,12 @@ fn filters_hold_and_k_are_returned_whenever_k_exist() {
 
 #[test]
 fn unknown_users_get_the_popular_items() {
-    let data = interactions(uneven(60, 90, 900));
+    let data = dataset(uneven(60, 90, 900));
     for given in algorithms() {
         let recommender = load(&train(&given, &data));
         let unknown = Request { user: None, ..request(0, 10) };
         let best = ask(&recommender, unknown);
-        let mut popular: Vec<(u32, f32)> = (0..).zip(data.popularity()).collect();
+        let mut popular: Vec<(u32, f32)> = (0..).zip(data.interactions.popularity()).collect();
         popular.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         assert_eq!(best, popular[..10]);
         let beyond = Request { user: Some(u32::MAX), ..unknown };
@@ -139,7 +139,7 @@ fn unknown_users_get_the_popular_items() {
 #[test]
 fn many_at_once_equal_one_by_one() {
     use rayon::prelude::*;
-    let data = interactions(uneven(60, 90, 900));
+    let data = dataset(uneven(60, 90, 900));
     for given in algorithms() {
         let recommender = load(&train(&given, &data));
         let users = 0..recommender.users().len() as u32;
@@ -161,7 +161,7 @@ fn threads_seeds_and_the_order_of_rows() {
             assert!(bytes(&given, shuffled, threads) == expected, "{given} on {threads} threads");
         }
         let mut reseeded = given.clone();
-        if params(&given).seed().is_some() {
+        if algorithm(&given).seed().is_some() {
             reseeded["seed"] = json!(7);
             assert!(bytes(&reseeded, rows.clone(), 2) != expected, "{given} ignores its seed");
         }
@@ -181,18 +181,18 @@ fn text_ids_and_hostile_shapes_train() {
         for (user, item, weight) in rows {
             builder.push(IdRef::Text(user), IdRef::Text(item), weight).unwrap();
         }
-        let data = builder.finish(&Uninterrupted).unwrap();
+        let data = Dataset { interactions: builder.finish(&Uninterrupted).unwrap() };
         for mut given in algorithms() {
             if given["algorithm"] == "als" {
                 given["regularization"] = json!(0.0);
             }
-            let trained = on_threads(1, || fit(&params(&given), &data, None, &Uninterrupted));
+            let trained = on_threads(1, || algorithm(&given).fit(&data, None, &Uninterrupted));
             match trained {
                 Ok(fitted) => {
                     let recommender = load(&fitted);
                     let best =
                         ask(&recommender, Request { include_seen: true, ..request(0, usize::MAX) });
-                    assert_eq!(best.len(), data.items().len());
+                    assert_eq!(best.len(), data.interactions.items().len());
                     assert!(best.iter().all(|(_, score)| score.is_finite()), "{given} {best:?}");
                 }
                 Err(Error::Diverged { .. }) => {}
@@ -205,13 +205,13 @@ fn text_ids_and_hostile_shapes_train() {
 #[test]
 fn evaluation_counts_users_and_leaves_out_what_was_seen() {
     let mut rows = checkerboard();
-    let data = interactions(rows.clone());
+    let data = dataset(rows.clone());
     let given = json!({"algorithm": "svd", "factors": 3});
     let recommender = load(&train(&given, &data));
     // The diagonal, what was seen, an unknown item of a known user, an unknown user.
     let held = (0..SIDE).map(|user| (user, user, 1.0));
     rows.extend(held.chain([(0, 999, 1.0), (999, 1, 1.0)]));
-    let metrics = evaluate(&recommender, &interactions(rows), 5, &Uninterrupted).unwrap();
+    let metrics = evaluate(&recommender, &dataset(rows).interactions, 5, &Uninterrupted).unwrap();
     let metrics: BTreeMap<String, f64> = metrics.into_iter().collect();
     assert_eq!(metrics["users"], SIDE as f64 + 1.0);
     // All find their item first; user 0 misses one of two; the unknown user finds item 1 second
@@ -220,13 +220,13 @@ fn evaluation_counts_users_and_leaves_out_what_was_seen() {
     assert!((metrics["recall@5"] - expected).abs() < 1e-12, "{metrics:?}");
     let expected = (SIDE as f64 + 0.5) / (SIDE as f64 + 1.0);
     assert!((metrics["mrr@5"] - expected).abs() < 1e-12, "{metrics:?}");
-    let nothing = evaluate(&recommender, &interactions(checkerboard()), 5, &Uninterrupted);
+    let nothing = evaluate(&recommender, &dataset(checkerboard()).interactions, 5, &Uninterrupted);
     assert!(matches!(nothing, Err(Error::NoRows(_))));
 }
 
 #[test]
 fn altered_bytes_are_refused_and_forged_ones_survived() {
-    let data = interactions(uneven(30, 40, 200));
+    let data = dataset(uneven(30, 40, 200));
     let mut stream = Stream::new(5, "mutations", 0);
     for given in algorithms() {
         let intact = parts(&train(&given, &data));
@@ -301,17 +301,17 @@ impl Control for Impatient {
 
 #[test]
 fn cancelling_stops_everything() {
-    let data = interactions(uneven(60, 90, 900));
+    let data = dataset(uneven(60, 90, 900));
     for given in algorithms() {
         let recommender = load(&train(&given, &data));
         let at = |questions| Impatient(std::sync::atomic::AtomicI64::new(questions));
         let answer = recommender.recommend(&request(0, 5), &at(0));
         assert_eq!(answer, Err(Error::Cancelled(Cancelled)));
-        let evaluated = evaluate(&recommender, &data, 5, &at(0));
+        let evaluated = evaluate(&recommender, &data.interactions, 5, &at(0));
         assert!(matches!(evaluated, Err(Error::Cancelled(_) | Error::NoRows(_))));
         if given["algorithm"] != "popular" {
             for questions in [0, 1, 5, 25] {
-                let trained = on_threads(2, || fit(&params(&given), &data, None, &at(questions)));
+                let trained = on_threads(2, || algorithm(&given).fit(&data, None, &at(questions)));
                 assert!(matches!(trained, Err(Error::Cancelled(_))), "{given} {questions}");
             }
         }
@@ -321,9 +321,12 @@ fn cancelling_stops_everything() {
 #[test]
 fn memory_is_estimated_without_overflow() {
     for given in algorithms() {
-        let params = params(&given);
-        let small = memory_needed(&params, 1_000, 1_000, 10_000, 0);
+        let algorithm = algorithm(&given);
+        let size = Size { users: 1_000, items: 1_000, interactions: 10_000, texts: 0 };
+        let small = memory_needed(&*algorithm, &size);
         assert!((10_000 * 8..10_000_000).contains(&small), "{given}: {small}");
-        assert!(memory_needed(&params, u64::MAX, u64::MAX, u64::MAX, u64::MAX) == u64::MAX);
+        let most =
+            Size { users: u64::MAX, items: u64::MAX, interactions: u64::MAX, texts: u64::MAX };
+        assert!(memory_needed(&*algorithm, &most) == u64::MAX);
     }
 }

@@ -5,14 +5,14 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Row, interactions, load, on_threads, real_rows, split, train};
+use support::{Row, dataset, load, on_threads, real_rows, split, train};
 use teller_numeric::Uninterrupted;
 use teller_recommend::evaluate;
 
 fn ndcg_at_10(rows: &[Row], given: Value) -> f64 {
     let (rows, held_out) = split(rows, 0);
-    let recommender = load(&train(&given, &interactions(rows)));
-    let held_out = interactions(held_out);
+    let recommender = load(&train(&given, &dataset(rows)));
+    let held_out = dataset(held_out).interactions;
     let metrics = on_threads(2, || evaluate(&recommender, &held_out, 10, &Uninterrupted).unwrap());
     println!("{given}: {} {:.4}", metrics[0].0, metrics[0].1);
     metrics[0].1

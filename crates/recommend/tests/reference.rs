@@ -8,16 +8,17 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{Row, interactions, on_threads, params, train};
-use teller_numeric::{Cancelled, Control, Step, Uninterrupted};
-use teller_recommend::{AlgorithmParams, Interactions, fit};
+use support::{Row, algorithm, dataset, on_threads, train};
+use teller_numeric::{Cancelled, Control, Step};
+use teller_recommend::Dataset;
 
 type Matrix = Vec<Vec<f64>>;
 
-fn dense(data: &Interactions) -> Matrix {
-    let mut matrix = vec![vec![0.0; data.items().len()]; data.users().len()];
+fn dense(data: &Dataset) -> Matrix {
+    let mut matrix =
+        vec![vec![0.0; data.interactions.items().len()]; data.interactions.users().len()];
     for (user, row) in matrix.iter_mut().enumerate() {
-        let (columns, values) = data.by_user().row(user);
+        let (columns, values) = data.interactions.by_user().row(user);
         for (&item, &value) in columns.iter().zip(values) {
             row[item as usize] = f64::from(value);
         }
@@ -71,7 +72,7 @@ fn loss(weights: &Matrix, users: &Matrix, items: &Matrix, alpha: f64, regulariza
     (sum + regularization * norms) / confidences
 }
 
-fn factors(given: &Value, data: &Interactions, part: &str) -> Matrix {
+fn factors(given: &Value, data: &Dataset, part: &str) -> Matrix {
     let recommender = support::load(&train(given, data));
     let (numbers, count) = match part {
         "user_factors" => recommender.user_factors().unwrap(),
@@ -111,7 +112,7 @@ proptest! {
         regularization in 0.05f64..5.0,
         alpha in 0.1f64..20.0,
     ) {
-        let data = interactions(rows);
+        let data = dataset(rows);
         let given = json!({
             "algorithm": "als", "solver": "cholesky", "factors": factors_count, "iterations": 2,
             "regularization": regularization, "alpha": alpha, "weighting": "linear",
@@ -127,7 +128,7 @@ proptest! {
             prop_assert!(norm(&residual) <= 1e-5 * size, "{} of {size}", norm(&residual));
         }
         let listener = Losses::default();
-        on_threads(1, || fit(&params(&given), &data, None, &listener).unwrap());
+        on_threads(1, || algorithm(&given).fit(&data, None, &listener).unwrap());
         let reported = *listener.0.lock().unwrap().last().unwrap();
         let expected = loss(&weights, &users, &items, alpha, regularization);
         prop_assert!((reported - expected).abs() <= 1e-4 * expected, "{reported} {expected}");
@@ -135,14 +136,14 @@ proptest! {
 
     #[test]
     fn conjugate_gradients_lower_the_loss_to_that_of_cholesky(rows in rows()) {
-        let data = interactions(rows);
+        let data = dataset(rows);
         let losses = |solver: &str| {
             let given = json!({
                 "algorithm": "als", "solver": solver, "factors": 12, "iterations": 30,
                 "regularization": 1.0, "alpha": 5.0,
             });
             let listener = Losses::default();
-            on_threads(2, || fit(&params(&given), &data, None, &listener).unwrap());
+            on_threads(2, || algorithm(&given).fit(&data, None, &listener).unwrap());
             listener.0.into_inner().unwrap()
         };
         let (approximate, exact) = (losses("conjugate_gradient"), losses("cholesky"));
@@ -157,7 +158,7 @@ proptest! {
     /// the residual equals what the reference's eigenvalues leave.
     #[test]
     fn svd_is_the_best_approximation(rows in rows(), rank in 1usize..8) {
-        let data = interactions(rows);
+        let data = dataset(rows);
         let given = json!({"algorithm": "svd", "factors": rank, "weighting": "linear"});
         let users = factors(&given, &data, "user_factors");
         let items = factors(&given, &data, "item_factors");
@@ -212,14 +213,4 @@ fn squared_singular_values(weights: &Matrix) -> Vec<f64> {
     }
     values.sort_by(|a, b| b.total_cmp(a));
     values
-}
-
-#[test]
-fn params_are_those_that_were_given() {
-    let AlgorithmParams::Als(als) = params(&json!({"factors": 5, "seed": 9})) else {
-        panic!("als is not the default")
-    };
-    assert_eq!((als.factors, als.seed), (5, 9));
-    let data = interactions([(1, 1, 1.0)]);
-    assert!(fit(&AlgorithmParams::Als(als), &data, None, &Uninterrupted).is_ok());
 }

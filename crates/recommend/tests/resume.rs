@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{Row, interactions, on_threads, params};
+use support::{Row, algorithm, dataset, on_threads};
 use teller_numeric::{Cancelled, CheckpointBytes, Control, Moment, Step, Stream};
 use teller_payload::{AlignedBytes, CheckpointError, Payload, PayloadWriter, SharedBytes};
-use teller_recommend::{Error, FittedRecommender, fit, memory_needed};
+use teller_recommend::{Error, FittedRecommender, Part, Size, memory_needed};
 
 /// Keeps what a training tells, and ends it after so many checkpoints.
 struct Listener {
@@ -62,8 +62,8 @@ fn run(
     resume: Option<&[u8]>,
     control: &dyn Control,
 ) -> Result<FittedRecommender, Error> {
-    let data = interactions(rows.iter().copied());
-    on_threads(threads, || fit(&params(given), &data, resume.map(shared), control))
+    let data = dataset(rows.iter().copied());
+    on_threads(threads, || algorithm(given).fit(&data, resume.map(shared), control))
 }
 
 fn shared(bytes: &[u8]) -> SharedBytes {
@@ -71,8 +71,9 @@ fn shared(bytes: &[u8]) -> SharedBytes {
 }
 
 /// Everything that is stored of a recommender.
-fn stored(fitted: &FittedRecommender) -> Vec<(&'static str, Vec<u8>)> {
-    fitted.parts().into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect()
+fn stored(fitted: &FittedRecommender) -> Vec<(String, Vec<u8>)> {
+    let owned = |(name, bytes): &Part| (name.clone().into_owned(), bytes.to_vec());
+    fitted.parts.iter().map(owned).collect()
 }
 
 fn assert_same(one: &FittedRecommender, other: &FittedRecommender) {
@@ -312,13 +313,14 @@ proptest! {
 
 #[test]
 fn memory_for_a_checkpoint_is_counted() {
+    let size = |users| Size { users, items: 1_000_000, interactions: 1_000_000, texts: 0 };
     // One user and one item more need their factors, those times an inverse, and a checkpoint's.
-    let als = params(&json!({"algorithm": "als", "factors": 1000}));
-    let needed = |users| memory_needed(&als, users, 1_000_000, 1_000_000, 0);
+    let als = algorithm(&json!({"algorithm": "als", "factors": 1000}));
+    let needed = |users| memory_needed(&*als, &size(users));
     let more = needed(1_100_000) - needed(1_000_000);
     assert!(more >= 100_000 * 1000 * 4 * 3, "{more}");
-    let svd = params(&json!({"algorithm": "svd", "factors": 900, "oversampling": 100}));
-    let needed = |users| memory_needed(&svd, users, 1_000_000, 1_000_000, 0);
+    let svd = algorithm(&json!({"algorithm": "svd", "factors": 900, "oversampling": 100}));
+    let needed = |users| memory_needed(&*svd, &size(users));
     let more = needed(1_100_000) - needed(1_000_000);
     assert!(more >= 100_000 * 1000 * 4 * 3, "{more}");
 }

@@ -14,11 +14,12 @@ use teller_payload::{CheckpointError, SharedBytes, TrainingKey};
 
 use super::least_squares::{Model, Side, solve};
 use super::weighting::Weighting;
+use super::{Algorithm, Size};
 use crate::csr::Csr;
-use crate::dense::gram;
+use crate::dense::{gram, gram_memory};
 use crate::fitted::{FittedFactors, Numbers};
 use crate::vectors::dot;
-use crate::{Error, FittedRecommender, Interactions};
+use crate::{Dataset, Error, FittedRecommender, index};
 
 /// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
 const REVISION: u32 = 1;
@@ -72,65 +73,98 @@ impl AlsParams {
     }
 }
 
-pub(crate) fn fit(
-    params: &AlsParams,
-    data: &Interactions,
-    resume: Option<SharedBytes>,
-    control: &dyn Control,
-) -> Result<FittedRecommender, Error> {
-    let f = params.factors;
-    let key = TrainingKey::new(&format!("als {REVISION} {params:?}"), data.digest(control)?);
-    let by_user = &*params.weighting.apply(data.by_user());
-    let by_item = by_user.transpose(data.items().len(), control)?;
-    let (n, m) = (by_user.rows(), by_item.rows());
-    let regularization =
-        params.regularization.unwrap_or_else(|| usual_regularization(by_user, m, params.alpha));
-    let model = Model { regularization, alpha: params.alpha, f, solver: params.solver };
-    let (mut position, mut users, mut items) = match resume {
-        Some(checkpoint) => read_checkpoint(&key, checkpoint, params.iterations, [n, m], f)?,
-        None => {
-            let users = start(params, "als users", n, control)?;
-            (Position::default(), users, start(params, "als items", m, control)?)
-        }
-    };
-    let offer = |moment, position: Position, users: &[f32], items: &[f32]| {
-        control.checkpoint(moment, &|| checkpoint(&key, position, users, items, f));
-    };
-    let mut items_gram = gram(&items, f, control)?;
-    for step in position.sweeps + 1..=params.iterations {
-        let begun = Instant::now();
-        let solved = position.rows;
-        let side = Side { interactions: by_user, fixed: &items, gram: &items_gram };
-        let told = |rows, users: &[f32]| {
-            offer(Moment::InsideStep, Position { rows, ..position }, users, &items);
-        };
-        solve(&model, &side, solved, &mut users, &told, control)?;
-        let users_gram = gram(&users, f, control)?;
-        let side = Side { interactions: &by_item, fixed: &users, gram: &users_gram };
-        let told = |rows, items: &[f32]| {
-            offer(Moment::InsideStep, Position { rows: n + rows, ..position }, &users, items);
-        };
-        solve(&model, &side, solved.saturating_sub(n), &mut items, &told, control)?;
-        items_gram = gram(&items, f, control)?;
-        let grams = (&*users_gram, &*items_gram);
-        let loss = mean_loss(&model, by_user, (&users, &items), grams, control)?;
-        if !loss.is_finite() {
-            return Err(Error::Diverged { algorithm: "als", step, loss });
-        }
-        control.report(Step {
-            step,
-            of: params.iterations,
-            loss,
-            validation: None,
-            rows: data.len() as u64,
-            elapsed: begun.elapsed(),
-        });
-        position = Position { sweeps: step, rows: 0, loss };
-        offer(Moment::EndOfStep, position, &users, &items);
+impl Algorithm for AlsParams {
+    fn name(&self) -> &'static str {
+        "als"
     }
-    let factors = FittedFactors { count: f, users, items };
-    let metrics = [("loss", position.loss), ("regularization", f64::from(regularization))];
-    FittedRecommender::new(data, Numbers::Factors(factors), metrics, control)
+
+    fn step_noun(&self) -> &'static str {
+        "sweep"
+    }
+
+    fn seed(&self) -> Option<u64> {
+        Some(self.seed)
+    }
+
+    fn with_fewer_factors(&self, factors: usize) -> Option<Box<dyn Algorithm>> {
+        (factors < self.factors)
+            .then(|| -> Box<dyn Algorithm> { Box::new(Self { factors, ..self.clone() }) })
+    }
+
+    fn working_memory(&self, size: &Size) -> u64 {
+        // Both matrices with weights as they count, the factors, those of one side times an
+        // inverse, and the factors in a checkpoint.
+        (size.matrix().saturating_mul(2))
+            .saturating_add(size.numbers(self.factors).saturating_mul(3))
+            .saturating_add(gram_memory(size.users.max(size.items), self.factors))
+    }
+
+    fn stored_memory(&self, size: &Size) -> u64 {
+        size.numbers(self.factors)
+            .saturating_add(index::bytes_needed(size.items, self.factors as u64))
+    }
+
+    fn fit(
+        &self,
+        dataset: &Dataset,
+        resume: Option<SharedBytes>,
+        control: &dyn Control,
+    ) -> Result<FittedRecommender, Error> {
+        let f = self.factors;
+        let data = &dataset.interactions;
+        let key = TrainingKey::new(&format!("als {REVISION} {self:?}"), data.digest(control)?);
+        let by_user = &*self.weighting.apply(data.by_user());
+        let by_item = by_user.transpose(data.items().len(), control)?;
+        let (n, m) = (by_user.rows(), by_item.rows());
+        let regularization =
+            self.regularization.unwrap_or_else(|| usual_regularization(by_user, m, self.alpha));
+        let model = Model { regularization, alpha: self.alpha, f, solver: self.solver };
+        let (mut position, mut users, mut items) = match resume {
+            Some(checkpoint) => read_checkpoint(&key, checkpoint, self.iterations, [n, m], f)?,
+            None => {
+                let users = start(self, "als users", n, control)?;
+                (Position::default(), users, start(self, "als items", m, control)?)
+            }
+        };
+        let offer = |moment, position: Position, users: &[f32], items: &[f32]| {
+            control.checkpoint(moment, &|| checkpoint(&key, position, users, items, f));
+        };
+        let mut items_gram = gram(&items, f, control)?;
+        for step in position.sweeps + 1..=self.iterations {
+            let begun = Instant::now();
+            let solved = position.rows;
+            let side = Side { interactions: by_user, fixed: &items, gram: &items_gram };
+            let told = |rows, users: &[f32]| {
+                offer(Moment::InsideStep, Position { rows, ..position }, users, &items);
+            };
+            solve(&model, &side, solved, &mut users, &told, control)?;
+            let users_gram = gram(&users, f, control)?;
+            let side = Side { interactions: &by_item, fixed: &users, gram: &users_gram };
+            let told = |rows, items: &[f32]| {
+                offer(Moment::InsideStep, Position { rows: n + rows, ..position }, &users, items);
+            };
+            solve(&model, &side, solved.saturating_sub(n), &mut items, &told, control)?;
+            items_gram = gram(&items, f, control)?;
+            let grams = (&*users_gram, &*items_gram);
+            let loss = mean_loss(&model, by_user, (&users, &items), grams, control)?;
+            if !loss.is_finite() {
+                return Err(Error::Diverged { algorithm: "als", step, loss });
+            }
+            control.report(Step {
+                step,
+                of: self.iterations,
+                loss,
+                validation: None,
+                rows: data.len() as u64,
+                elapsed: begun.elapsed(),
+            });
+            position = Position { sweeps: step, rows: 0, loss };
+            offer(Moment::EndOfStep, position, &users, &items);
+        }
+        let factors = FittedFactors { count: f, users, items };
+        let metrics = [("loss", position.loss), ("regularization", f64::from(regularization))];
+        Ok(FittedRecommender::new(dataset, Numbers::factors(factors, metrics, control)?))
+    }
 }
 
 /// How far a training has come.

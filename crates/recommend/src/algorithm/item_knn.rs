@@ -4,11 +4,13 @@
 
 use rayon::prelude::*;
 use teller_numeric::{Cancelled, Control, OptionError, Options};
+use teller_payload::SharedBytes;
 
 use super::weighting::Weighting;
+use super::{Algorithm, Size, refuse_checkpoint};
 use crate::csr::Csr;
-use crate::fitted::{FittedNeighbors, Numbers};
-use crate::{Error, FittedRecommender, Interactions, TopK};
+use crate::fitted::Numbers;
+use crate::{Dataset, Error, FittedRecommender, TopK};
 
 /// Items that one task compares.
 const ITEMS: usize = 16;
@@ -68,36 +70,56 @@ impl ItemKnnParams {
     }
 }
 
-pub(crate) fn fit(
-    params: &ItemKnnParams,
-    data: &Interactions,
-    control: &dyn Control,
-) -> Result<FittedRecommender, Error> {
-    let history = params.weighting.apply(data.by_user()).into_owned();
-    let items = data.items().len();
-    let by_user = weighted(params.similarity, &history, items);
-    let by_item = by_user.transpose(items, control)?;
-    let rows: Vec<Vec<(u32, f32)>> = (0..items.div_ceil(ITEMS))
-        .into_par_iter()
-        .map_init(
-            || (vec![0f32; items], Vec::new()),
-            |(sums, touched), chunk| {
-                let chunk = chunk * ITEMS..items.min((chunk + 1) * ITEMS);
-                let items = chunk.map(|item| {
-                    similarities(&by_user, &by_item, item, sums, touched, control)?;
-                    Ok(best(sums, touched, params.neighbors))
-                });
-                items.collect::<Result<Vec<_>, Error>>()
-            },
-        )
-        .collect::<Result<Vec<_>, Error>>()?
-        .into_iter()
-        .flatten()
-        .collect();
-    let neighbors = FittedNeighbors::new(rows, history.values);
-    let count = neighbors.len();
-    let metrics = [("neighbors", count as f64 / items as f64)];
-    FittedRecommender::new(data, Numbers::Neighbors(neighbors), metrics, control)
+impl Algorithm for ItemKnnParams {
+    fn name(&self) -> &'static str {
+        "item_knn"
+    }
+
+    fn working_memory(&self, size: &Size) -> u64 {
+        // What the weights count, and both matrices of similarities, the sums of each thread, and
+        // the neighbors twice.
+        let threads = rayon::current_num_threads() as u64;
+        (size.matrix().saturating_mul(3))
+            .saturating_add(size.items.saturating_mul(16 * (self.neighbors as u64 + 1)))
+            .saturating_add(size.items.saturating_mul(8 * threads))
+    }
+
+    fn stored_memory(&self, size: &Size) -> u64 {
+        size.items.saturating_mul(8 * self.neighbors as u64)
+    }
+
+    fn fit(
+        &self,
+        dataset: &Dataset,
+        resume: Option<SharedBytes>,
+        control: &dyn Control,
+    ) -> Result<FittedRecommender, Error> {
+        refuse_checkpoint(resume)?;
+        let data = &dataset.interactions;
+        let history = self.weighting.apply(data.by_user()).into_owned();
+        let items = data.items().len();
+        let by_user = weighted(self.similarity, &history, items);
+        let by_item = by_user.transpose(items, control)?;
+        let rows: Vec<Vec<(u32, f32)>> = (0..items.div_ceil(ITEMS))
+            .into_par_iter()
+            .map_init(
+                || (vec![0f32; items], Vec::new()),
+                |(sums, touched), chunk| {
+                    let chunk = chunk * ITEMS..items.min((chunk + 1) * ITEMS);
+                    let items = chunk.map(|item| {
+                        similarities(&by_user, &by_item, item, sums, touched, control)?;
+                        Ok(best(sums, touched, self.neighbors))
+                    });
+                    items.collect::<Result<Vec<_>, Error>>()
+                },
+            )
+            .collect::<Result<Vec<_>, Error>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        let numbers = Numbers::neighbors(rows, history.values);
+        Ok(FittedRecommender::new(dataset, numbers))
+    }
 }
 
 /// Adds up an item's products with all others that share a user with it: `touched`.

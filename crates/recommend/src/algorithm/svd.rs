@@ -12,11 +12,12 @@ use teller_numeric::{
 use teller_payload::{CheckpointError, SharedBytes, TrainingKey};
 
 use super::weighting::Weighting;
+use super::{Algorithm, Size};
 use crate::csr::Csr;
-use crate::dense::{cholesky, eigen, gram, multiply, upper_inverse};
+use crate::dense::{cholesky, eigen, gram, gram_memory, multiply, upper_inverse};
 use crate::fitted::{FittedFactors, Numbers};
 use crate::vectors::axpy;
-use crate::{Error, FittedRecommender, Interactions};
+use crate::{Dataset, Error, FittedRecommender, index};
 
 /// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
 const REVISION: u32 = 1;
@@ -50,93 +51,128 @@ impl SvdParams {
     }
 }
 
-pub(crate) fn fit(
-    params: &SvdParams,
-    data: &Interactions,
-    resume: Option<SharedBytes>,
-    control: &dyn Control,
-) -> Result<FittedRecommender, Error> {
-    let key = TrainingKey::new(&format!("svd {REVISION} {params:?}"), data.digest(control)?);
-    // Divided by the largest weight, no product overflows; the values are multiplied back.
-    let mut by_user = params.weighting.apply(data.by_user()).into_owned();
-    let scale = by_user.values.iter().copied().fold(0.0, f32::max);
-    by_user.values.iter_mut().for_each(|value| *value /= scale);
-    let total: f64 = by_user.values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-    let by_item = by_user.transpose(data.items().len(), control)?;
-    let (n, m) = (by_user.rows(), by_item.rows());
-    let factors = params.factors.min(n).min(m);
-    let width = (factors + params.oversampling).min(n).min(m);
+impl Algorithm for SvdParams {
+    fn name(&self) -> &'static str {
+        "svd"
+    }
 
-    let offer = |moment, subspace: &Subspace| {
-        control.checkpoint(moment, &|| subspace.checkpoint(&key, width));
-    };
-    let mut subspace = match resume {
-        Some(checkpoint) => {
-            Subspace::read(&key, checkpoint, params.power_iterations, [n, m], width)?
-        }
-        None => {
-            let start = random(params, m, width, control)?;
-            let tall = product(&by_user, &start, width, control)?;
-            let start = Subspace { halves: 0, loss: 0.0, tall };
-            offer(Moment::InsideStep, &start);
-            start
-        }
-    };
-    while subspace.halves < 2 * params.power_iterations {
-        let begun = Instant::now();
-        if subspace.is_of_users() {
-            let users = orthonormal(std::mem::take(&mut subspace.tall), width, control)?;
-            let items = product(&by_item, &users, width, control)?;
-            drop(users);
-            let squares = gram(&items, width, control)?;
-            // The users' basis is orthonormal, so this is what its span explains.
-            let explained = squares.iter().step_by(width + 1).sum::<f64>() / total;
-            subspace.loss = (1.0 - explained).max(0.0);
-            subspace.tall = orthonormal_by(squares, &items, width, control)?;
+    fn step_noun(&self) -> &'static str {
+        "iteration"
+    }
+
+    fn seed(&self) -> Option<u64> {
+        Some(self.seed)
+    }
+
+    fn with_fewer_factors(&self, factors: usize) -> Option<Box<dyn Algorithm>> {
+        (factors < self.factors)
+            .then(|| -> Box<dyn Algorithm> { Box::new(Self { factors, ..self.clone() }) })
+    }
+
+    fn working_memory(&self, size: &Size) -> u64 {
+        // Two tall matrices a side while one is turned into the next, and one in a checkpoint.
+        let width = self.factors + self.oversampling;
+        let longer = size.users.max(size.items);
+        (size.matrix().saturating_mul(2))
+            .saturating_add(size.numbers(width).saturating_mul(2))
+            .saturating_add(longer.saturating_mul(4 * width as u64))
+            .saturating_add(gram_memory(longer, width))
+    }
+
+    fn stored_memory(&self, size: &Size) -> u64 {
+        size.numbers(self.factors)
+            .saturating_add(index::bytes_needed(size.items, self.factors as u64))
+    }
+
+    fn fit(
+        &self,
+        dataset: &Dataset,
+        resume: Option<SharedBytes>,
+        control: &dyn Control,
+    ) -> Result<FittedRecommender, Error> {
+        let data = &dataset.interactions;
+        let key = TrainingKey::new(&format!("svd {REVISION} {self:?}"), data.digest(control)?);
+        // Divided by the largest weight, no product overflows; the values are multiplied back.
+        let mut by_user = self.weighting.apply(data.by_user()).into_owned();
+        let scale = by_user.values.iter().copied().fold(0.0, f32::max);
+        by_user.values.iter_mut().for_each(|value| *value /= scale);
+        let total: f64 = by_user.values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let by_item = by_user.transpose(data.items().len(), control)?;
+        let (n, m) = (by_user.rows(), by_item.rows());
+        let factors = self.factors.min(n).min(m);
+        let width = (factors + self.oversampling).min(n).min(m);
+
+        let offer = |moment, subspace: &Subspace| {
+            control.checkpoint(moment, &|| subspace.checkpoint(&key, width));
+        };
+        let mut subspace = match resume {
+            Some(checkpoint) => {
+                Subspace::read(&key, checkpoint, self.power_iterations, [n, m], width)?
+            }
+            None => {
+                let start = random(self, m, width, control)?;
+                let tall = product(&by_user, &start, width, control)?;
+                let start = Subspace { halves: 0, loss: 0.0, tall };
+                offer(Moment::InsideStep, &start);
+                start
+            }
+        };
+        while subspace.halves < 2 * self.power_iterations {
+            let begun = Instant::now();
+            if subspace.is_of_users() {
+                let users = orthonormal(std::mem::take(&mut subspace.tall), width, control)?;
+                let items = product(&by_item, &users, width, control)?;
+                drop(users);
+                let squares = gram(&items, width, control)?;
+                // The users' basis is orthonormal, so this is what its span explains.
+                let explained = squares.iter().step_by(width + 1).sum::<f64>() / total;
+                subspace.loss = (1.0 - explained).max(0.0);
+                subspace.tall = orthonormal_by(squares, &items, width, control)?;
+                subspace.halves += 1;
+                offer(Moment::InsideStep, &subspace);
+            }
+            subspace.tall = product(&by_user, &subspace.tall, width, control)?;
             subspace.halves += 1;
-            offer(Moment::InsideStep, &subspace);
+            control.report(Step {
+                step: subspace.halves / 2,
+                of: self.power_iterations,
+                loss: subspace.loss,
+                validation: None,
+                rows: data.len() as u64,
+                elapsed: begun.elapsed(),
+            });
+            offer(Moment::EndOfStep, &subspace);
         }
-        subspace.tall = product(&by_user, &subspace.tall, width, control)?;
-        subspace.halves += 1;
-        control.report(Step {
-            step: subspace.halves / 2,
-            of: params.power_iterations,
-            loss: subspace.loss,
-            validation: None,
-            rows: data.len() as u64,
-            elapsed: begun.elapsed(),
-        });
-        offer(Moment::EndOfStep, &subspace);
+        // Twice is enough: the second pass removes what rounding left of the first.
+        let users = orthonormal(orthonormal(subspace.tall, width, control)?, width, control)?;
+        let items = product(&by_item, &users, width, control)?;
+        // With Q the users' subspace, A is about Q (A'Q)', and A'Q = W S V' by the eigenvectors of
+        // its Gram matrix: the users' factors are Q V S, the items' A'Q V / S = W.
+        let (values, vectors) = eigen(gram(&items, width, control)?, width, control)?;
+        let singular = |i: usize| values[i].max(0.0).sqrt();
+        let turn = |scale_by: &dyn Fn(f64) -> f64| -> Vec<f64> {
+            (0..width * factors)
+                .map(|at| {
+                    let (row, column) = (at / factors, at % factors);
+                    vectors[row * width + column] * scale_by(singular(column))
+                })
+                .collect()
+        };
+        let scale = f64::from(scale);
+        let users = multiply(&users, width, &turn(&|value| value * scale), factors, control)?;
+        let least = singular(0) * 1e-6;
+        let inverse = |value: f64| if value > least { 1.0 / value } else { 0.0 };
+        let items = multiply(&items, width, &turn(&inverse), factors, control)?;
+        if !users.iter().chain(&items).all(|x| x.is_finite()) {
+            return Err(Error::Diverged { algorithm: "svd", step: 1, loss: f64::INFINITY });
+        }
+        // What the kept values leave of the sum of squares: the squared error of the approximation.
+        let kept: f64 = values[..factors].iter().sum();
+        let explained = (kept / total).clamp(0.0, 1.0);
+        let factors = FittedFactors { count: factors, users, items };
+        let metrics = [("loss", 1.0 - explained), ("factors", factors.count as f64)];
+        Ok(FittedRecommender::new(dataset, Numbers::factors(factors, metrics, control)?))
     }
-    // Twice is enough: the second pass removes what rounding left of the first.
-    let users = orthonormal(orthonormal(subspace.tall, width, control)?, width, control)?;
-    let items = product(&by_item, &users, width, control)?;
-    // With Q the users' subspace, A is about Q (A'Q)', and A'Q = W S V' by the eigenvectors of its
-    // Gram matrix: the users' factors are Q V S, the items' A'Q V / S = W.
-    let (values, vectors) = eigen(gram(&items, width, control)?, width, control)?;
-    let singular = |i: usize| values[i].max(0.0).sqrt();
-    let turn = |scale_by: &dyn Fn(f64) -> f64| -> Vec<f64> {
-        (0..width * factors)
-            .map(|at| {
-                let (row, column) = (at / factors, at % factors);
-                vectors[row * width + column] * scale_by(singular(column))
-            })
-            .collect()
-    };
-    let scale = f64::from(scale);
-    let users = multiply(&users, width, &turn(&|value| value * scale), factors, control)?;
-    let least = singular(0) * 1e-6;
-    let inverse = |value: f64| if value > least { 1.0 / value } else { 0.0 };
-    let items = multiply(&items, width, &turn(&inverse), factors, control)?;
-    if !users.iter().chain(&items).all(|x| x.is_finite()) {
-        return Err(Error::Diverged { algorithm: "svd", step: 1, loss: f64::INFINITY });
-    }
-    // What the kept values leave of the sum of squares: the squared error of the approximation.
-    let kept: f64 = values[..factors].iter().sum();
-    let explained = (kept / total).clamp(0.0, 1.0);
-    let factors = FittedFactors { count: factors, users, items };
-    let metrics = [("loss", 1.0 - explained), ("factors", factors.count as f64)];
-    FittedRecommender::new(data, Numbers::Factors(factors), metrics, control)
 }
 
 /// A training on its way.

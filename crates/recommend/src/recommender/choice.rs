@@ -23,11 +23,11 @@ impl Choice<'_> {
 
     /// Offers the candidates, or all items, each of which has a score.
     pub(super) fn by_scores(
-        &mut self,
+        mut self,
         scores: &[f32],
         candidates: Option<&[u32]>,
         control: &dyn Control,
-    ) -> Result<(), Error> {
+    ) -> Result<Self, Error> {
         match candidates {
             Some(candidates) => {
                 for candidates in candidates.chunks(POLL) {
@@ -50,6 +50,6 @@ impl Choice<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(self)
     }
 }

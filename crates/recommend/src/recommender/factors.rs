@@ -1,8 +1,8 @@
 use teller_numeric::{Control, Isa};
-use teller_payload::{Payload, SharedBytes};
 
 use super::choice::Choice;
-use super::{Stored, array_of, get};
+use super::parts::{Parts, Stored, get};
+use super::{History, Scoring};
 use crate::Error;
 use crate::index::{Best, ItemIndex};
 use crate::vectors::{dot, scores};
@@ -16,7 +16,7 @@ const POLL_NUMBERS: usize = 1 << 20;
 
 /// Factors of users and items; a score is the dot product of two rows.
 #[derive(Debug)]
-pub(super) struct Factors {
+struct Factors {
     count: usize,
     users: Stored<f32>,
     items: Stored<f32>,
@@ -24,49 +24,40 @@ pub(super) struct Factors {
     index: Option<ItemIndex>,
 }
 
-impl Factors {
-    /// Of `n` users and `m` items.
-    pub(super) fn load(
-        users: SharedBytes,
-        items: SharedBytes,
-        index: Option<SharedBytes>,
-        [n, m]: [usize; 2],
-    ) -> Result<Self, Error> {
-        let wrap = |part| move |source| Error::Payload { part, source };
-        let payload = Payload::parse(items).map_err(wrap("item_factors"))?;
-        let (_, shape) = payload.array::<f32>("factors").map_err(wrap("item_factors"))?;
-        let count = shape.last().copied().unwrap_or_default();
-        if count == 0 {
-            return Err(Error::Inconsistent("items have no factors".to_owned()));
-        }
-        let items = payload.array_of("factors", &[m, count]).map_err(wrap("item_factors"))?;
-        let users = array_of("user_factors", users, "factors", &[n, count])?;
-        let index = index.map(|bytes| ItemIndex::load(bytes, m, count)).transpose();
-        let index = index.map_err(wrap("item_index"))?;
-        Ok(Self { count, users, items: (payload, items), index })
+/// Opens the factors.
+pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error> {
+    if !parts.has("user_factors") && !parts.has("item_factors") {
+        return Ok(None);
+    }
+    let wrap = |part| move |source| Error::Payload { part, source };
+    let payload = parts.payload("item_factors")?;
+    let (_, shape) = payload.array::<f32>("factors").map_err(wrap("item_factors"))?;
+    let count = shape.last().copied().unwrap_or_default();
+    if count == 0 {
+        return Err(Error::Inconsistent("items have no factors".to_owned()));
+    }
+    let items = payload.array_of("factors", &[parts.items, count]).map_err(wrap("item_factors"))?;
+    let users = parts.array("user_factors", "factors", &[parts.users, count])?;
+    let index = parts.get("item_index").map(|bytes| ItemIndex::load(bytes, parts.items, count));
+    let index = index.transpose().map_err(wrap("item_index"))?;
+    Ok(Some(Box::new(Factors { count, users, items: (payload, items), index })))
+}
+
+impl Scoring for Factors {
+    fn factors(&self) -> Option<[(&[f32], usize); 2]> {
+        Some([(get(&self.users), self.count), (get(&self.items), self.count)])
     }
 
-    /// Factors of all users, row-major, and how many a user has.
-    pub(super) fn users(&self) -> (&[f32], usize) {
-        (get(&self.users), self.count)
-    }
-
-    /// Factors of all items, row-major, and how many an item has.
-    pub(super) fn items(&self) -> (&[f32], usize) {
-        (get(&self.items), self.count)
-    }
-
-    /// Offers the candidates, or at least all items that may be among the best `k`.
-    pub(super) fn choose<'c>(
+    fn choose<'c>(
         &self,
-        user: u32,
+        history: History<'_>,
         candidates: Option<&[u32]>,
         k: usize,
         choice: Choice<'c>,
         control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
         let items = get(&self.items);
-        let user = row(get(&self.users), user, self.count);
+        let user = row(get(&self.users), history.user, self.count);
         let mut scored = Scored { choice, user, items };
         match (candidates, &self.index) {
             (Some(candidates), _) => {

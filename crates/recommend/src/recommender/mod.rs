@@ -4,22 +4,20 @@
 mod choice;
 mod factors;
 mod neighbors;
+mod parts;
 mod seen;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use teller_numeric::Control;
-use teller_payload::{Array, Element, Payload, SharedBytes};
+use teller_payload::SharedBytes;
 
 use crate::ids::StoredIds;
 use crate::{Error, IdRef, IdsView, TopK};
 use choice::Choice;
-use factors::Factors;
-use neighbors::Neighbors;
+use parts::{Parts, Stored, get};
 use seen::Seen;
-
-/// An array and where it is read from.
-type Stored<T> = (Payload, Array<T>);
 
 /// What to recommend to whom.
 #[derive(Clone, Copy, Debug)]
@@ -39,49 +37,80 @@ pub struct Request<'a> {
 pub struct Recommender {
     users: StoredIds,
     items: StoredIds,
-    scoring: Scoring,
+    /// Without, the popular items are for everybody.
+    scoring: Option<Box<dyn Scoring>>,
     seen: Seen,
     popularity: Stored<f32>,
 }
 
-/// What the scores of a user with a history are.
-#[derive(Debug)]
-enum Scoring {
-    Popularity,
-    Factors(Factors),
-    Neighbors(Neighbors),
+/// What somebody had.
+#[derive(Clone, Copy, Debug)]
+struct History<'a> {
+    /// Index of the user.
+    user: u32,
+    /// Indexes of the items, ascending.
+    items: &'a [u32],
+    /// What the items count; empty where this was not stored.
+    weights: &'a [f32],
 }
+
+/// How an algorithm's numbers score items.
+trait Scoring: Debug + Send + Sync {
+    /// Whether it must be known what the items of a history count.
+    fn needs_weights(&self) -> bool {
+        false
+    }
+
+    /// Offers the candidates, or at least all items that may be among the best `k`, with their
+    /// scores for somebody with a history that is not empty.
+    fn choose<'c>(
+        &self,
+        history: History<'_>,
+        candidates: Option<&[u32]>,
+        k: usize,
+        choice: Choice<'c>,
+        control: &dyn Control,
+    ) -> Result<Choice<'c>, Error>;
+
+    /// Row-major factors of all users and of all items, and how many each has, where there are any.
+    fn factors(&self) -> Option<[(&[f32], usize); 2]> {
+        None
+    }
+}
+
+/// Opens an algorithm's parts, if they are among these.
+type Load = fn(&Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>;
+
+const SCORINGS: [Load; 2] = [factors::load, neighbors::load];
 
 impl Recommender {
     /// Checks and opens the parts that [`crate::FittedRecommender::parts`] made. Parts of other
     /// names are ignored.
     pub fn load(parts: &BTreeMap<String, SharedBytes>) -> Result<Self, Error> {
-        let bytes = |part: &'static str| {
-            parts
-                .get(part)
-                .cloned()
-                .ok_or_else(|| Error::Inconsistent(format!("the part \"{part}\" is missing")))
+        let parts = |users, items| Parts { parts, users, items };
+        let users = StoredIds::load("user_ids", parts(0, 0).required("user_ids")?)?;
+        let items = StoredIds::load("item_ids", parts(0, 0).required("item_ids")?)?;
+        let parts = parts(users.view().len(), items.view().len());
+        let seen = Seen::load(&parts)?;
+        let popularity = parts.array("popularity", "popularity", &[parts.items])?;
+        let mut scoring: Option<Box<dyn Scoring>> = None;
+        for load in SCORINGS {
+            if let Some(other) = load(&parts)?
+                && scoring.replace(other).is_some()
+            {
+                let what = "there are numbers of several algorithms";
+                return Err(Error::Inconsistent(what.to_owned()));
+            }
+        }
+        let missing = match &scoring {
+            Some(scoring) if scoring.needs_weights() => !seen.has_weights(),
+            Some(_) => false,
+            None => seen.has_weights(),
         };
-        let users = StoredIds::load("user_ids", bytes("user_ids")?)?;
-        let items = StoredIds::load("item_ids", bytes("item_ids")?)?;
-        let (n, m) = (users.view().len(), items.view().len());
-        let has = |part| parts.contains_key(part);
-        let scoring = if has("neighbors") {
-            let wrap = |source| Error::Payload { part: "neighbors", source };
-            Scoring::Neighbors(Neighbors::load(bytes("neighbors")?, m).map_err(wrap)?)
-        } else if has("user_factors") || has("item_factors") {
-            let (users, items) = (bytes("user_factors")?, bytes("item_factors")?);
-            let index = parts.get("item_index").cloned();
-            Scoring::Factors(Factors::load(users, items, index, [n, m])?)
-        } else {
-            Scoring::Popularity
-        };
-        let seen = Seen::load(bytes("seen")?, n, m)?;
-        if seen.has_weights() != matches!(scoring, Scoring::Neighbors(_)) {
+        if missing {
             let what = "the seen items and the numbers are of different algorithms";
             return Err(Error::Inconsistent(what.to_owned()));
         }
-        let popularity = array_of("popularity", bytes("popularity")?, "popularity", &[m])?;
         Ok(Self { users, items, scoring, seen, popularity })
     }
 
@@ -117,19 +146,12 @@ impl Recommender {
 
     /// Factors of all users, row-major, and how many factors a user has.
     pub fn user_factors(&self) -> Option<(&[f32], usize)> {
-        self.factors().map(Factors::users)
+        self.scoring.as_ref()?.factors().map(|[users, _]| users)
     }
 
     /// Factors of all items, row-major, and how many factors an item has.
     pub fn item_factors(&self) -> Option<(&[f32], usize)> {
-        self.factors().map(Factors::items)
-    }
-
-    fn factors(&self) -> Option<&Factors> {
-        match &self.scoring {
-            Scoring::Factors(factors) => Some(factors),
-            Scoring::Neighbors(_) | Scoring::Popularity => None,
-        }
+        self.scoring.as_ref()?.factors().map(|[_, items]| items)
     }
 
     /// For each item how many users had it.
@@ -159,35 +181,15 @@ impl Recommender {
     ) -> Result<Vec<(u32, f32)>, Error> {
         let seen = request.user.map_or(&[][..], |user| self.seen(user));
         let excluded = if request.include_seen { &[][..] } else { seen };
-        let mut choice = Choice { top: TopK::new(request.k), excluded };
+        let choice = Choice { top: TopK::new(request.k), excluded };
         let candidates = request.candidates;
-        match (&self.scoring, request.user) {
-            (Scoring::Factors(factors), Some(user)) if !seen.is_empty() => {
-                choice = factors.choose(user, candidates, request.k, choice, control)?;
-            }
-            (Scoring::Neighbors(neighbors), Some(user)) if !seen.is_empty() => {
-                let weights = self.seen.weights(user);
-                let scores = neighbors.scores(seen, weights, self.items().len(), control)?;
-                choice.by_scores(&scores, candidates, control)?;
+        let choice = match (&self.scoring, request.user) {
+            (Some(scoring), Some(user)) if !seen.is_empty() => {
+                let history = History { user, items: seen, weights: self.seen.weights(user) };
+                scoring.choose(history, candidates, request.k, choice, control)?
             }
             _ => choice.by_scores(self.popularity(), candidates, control)?,
-        }
+        };
         Ok(choice.top.finish())
     }
-}
-
-fn get<T: Element>(array: &Stored<T>) -> &[T] {
-    array.0.get(array.1)
-}
-
-fn array_of<T: Element>(
-    part: &'static str,
-    bytes: SharedBytes,
-    name: &str,
-    shape: &[usize],
-) -> Result<Stored<T>, Error> {
-    let wrap = |source| Error::Payload { part, source };
-    let payload = Payload::parse(bytes).map_err(wrap)?;
-    let array = payload.array_of(name, shape).map_err(wrap)?;
-    Ok((payload, array))
 }

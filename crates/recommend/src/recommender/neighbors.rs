@@ -1,45 +1,68 @@
 use teller_numeric::{Cancelled, Control};
-use teller_payload::{Array, Payload, PayloadError, SharedBytes};
+use teller_payload::{Array, Payload};
 
+use super::choice::Choice;
+use super::parts::Parts;
 use super::seen::row;
+use super::{History, Scoring};
+use crate::Error;
 
 /// Products between two questions whether to stop: well under a millisecond.
 const POLL: usize = 1 << 18;
 
-/// Items with those that are similar to them, as [`crate::FittedRecommender`] stores them.
+/// Items with those that are similar to them.
 #[derive(Debug)]
-pub(super) struct Neighbors {
+struct Neighbors {
     payload: Payload,
     offsets: Array<u64>,
     items: Array<u32>,
     similarities: Array<f32>,
+    /// How many items there are in all. Neighbors beyond them are left out of every score.
+    count: usize,
+}
+
+/// Opens the nearest items.
+pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error> {
+    if !parts.has("neighbors") {
+        return Ok(None);
+    }
+    let payload = parts.payload("neighbors")?;
+    let wrap = |source| Error::Payload { part: "neighbors", source };
+    let (items, shape) = payload.array("items").map_err(wrap)?;
+    let count: usize = shape.iter().product();
+    Ok(Some(Box::new(Neighbors {
+        offsets: payload.array_of("offsets", &[parts.items + 1]).map_err(wrap)?,
+        similarities: payload.array_of("similarities", &[count]).map_err(wrap)?,
+        items,
+        payload,
+        count: parts.items,
+    })))
+}
+
+impl Scoring for Neighbors {
+    fn needs_weights(&self) -> bool {
+        true
+    }
+
+    fn choose<'c>(
+        &self,
+        history: History<'_>,
+        candidates: Option<&[u32]>,
+        _k: usize,
+        choice: Choice<'c>,
+        control: &dyn Control,
+    ) -> Result<Choice<'c>, Error> {
+        let scores = self.scores(history, control)?;
+        choice.by_scores(&scores, candidates, control)
+    }
 }
 
 impl Neighbors {
-    /// Of `m` items. What lies beyond them is left out of every score.
-    pub(super) fn load(bytes: SharedBytes, m: usize) -> Result<Self, PayloadError> {
-        let payload = Payload::parse(bytes)?;
-        let (items, shape) = payload.array("items")?;
-        let count: usize = shape.iter().product();
-        Ok(Self {
-            offsets: payload.array_of("offsets", &[m + 1])?,
-            similarities: payload.array_of("similarities", &[count])?,
-            items,
-            payload,
-        })
-    }
-
-    /// Scores of all `m` items for somebody who had `items`, which count `weights`.
-    pub(super) fn scores(
-        &self,
-        items: &[u32],
-        weights: &[f32],
-        m: usize,
-        control: &dyn Control,
-    ) -> Result<Vec<f32>, Cancelled> {
-        let mut scores = vec![0f32; m];
+    /// Scores of all items.
+    fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Cancelled> {
+        let mut scores = vec![0f32; self.count];
         let mut until_poll = 0;
-        for (&item, &weight) in items.iter().zip(weights) {
+        for (&item, &weight) in history.items.iter().zip(history.weights) {
             let others = row(&self.payload, self.offsets, self.items, item);
             let similarities = row(&self.payload, self.offsets, self.similarities, item);
             if until_poll <= others.len() {

@@ -1,5 +1,6 @@
-use teller_payload::{Array, Payload, SharedBytes};
+use teller_payload::{Array, Payload};
 
+use super::parts::Parts;
 use crate::Error;
 
 /// What each user has had, and what it counts where that matters.
@@ -12,11 +13,10 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Checks the part of `n` users and `m` items.
-    pub(super) fn load(bytes: SharedBytes, n: usize, m: usize) -> Result<Self, Error> {
-        let part = "seen";
-        let wrap = |source| Error::Payload { part, source };
-        let payload = Payload::parse(bytes).map_err(wrap)?;
+    pub(super) fn load(parts: &Parts<'_>) -> Result<Self, Error> {
+        let (n, m) = (parts.users, parts.items);
+        let payload = parts.payload("seen")?;
+        let wrap = |source| Error::Payload { part: "seen", source };
         let offsets = payload.array_of::<u64>("offsets", &[n + 1]).map_err(wrap)?;
         let (items, shape) = payload.array::<u32>("items").map_err(wrap)?;
         let count: usize = shape.iter().product();

@@ -4,46 +4,45 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde_json::Value;
 use teller_numeric::{Options, Uninterrupted};
 use teller_payload::SharedBytes;
 use teller_recommend::{
-    AlgorithmParams, FittedRecommender, IdRef, Interactions, InteractionsBuilder, Recommender, fit,
+    Algorithm, Dataset, FittedRecommender, IdRef, InteractionsBuilder, Recommender, read_algorithm,
 };
 
 /// A row as a cursor gives it.
 pub type Row = (i64, i64, f32);
 
-pub fn interactions(rows: impl IntoIterator<Item = Row>) -> Interactions {
+pub fn dataset(rows: impl IntoIterator<Item = Row>) -> Dataset {
     let mut builder = InteractionsBuilder::new(1 << 30);
     for (user, item, weight) in rows {
         builder.push(IdRef::Integer(user), IdRef::Integer(item), weight).unwrap();
     }
-    builder.finish(&Uninterrupted).unwrap()
+    Dataset { interactions: builder.finish(&Uninterrupted).unwrap() }
 }
 
-pub fn params(given: &Value) -> AlgorithmParams {
+pub fn algorithm(given: &Value) -> Box<dyn Algorithm> {
     let mut options = Options::new("recommendation", given).unwrap();
-    let params = AlgorithmParams::read(&mut options).unwrap();
+    let algorithm = read_algorithm(&mut options).unwrap();
     options.finish().unwrap();
-    params
+    algorithm
 }
 
 pub fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
 }
 
-pub fn train(given: &Value, data: &Interactions) -> FittedRecommender {
-    on_threads(2, || fit(&params(given), data, None, &Uninterrupted).unwrap())
+pub fn train(given: &Value, data: &Dataset) -> FittedRecommender {
+    on_threads(2, || algorithm(given).fit(data, None, &Uninterrupted).unwrap())
 }
 
 pub fn parts(fitted: &FittedRecommender) -> BTreeMap<String, SharedBytes> {
     fitted
-        .parts()
-        .into_iter()
-        .map(|(name, bytes)| (name.to_owned(), Arc::new(bytes) as SharedBytes))
+        .parts
+        .iter()
+        .map(|(name, bytes)| (name.clone().into_owned(), bytes.clone() as SharedBytes))
         .collect()
 }
 
