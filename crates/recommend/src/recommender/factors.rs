@@ -48,6 +48,19 @@ impl Scoring for Factors {
         Some([(get(&self.users), self.count), (get(&self.items), self.count)])
     }
 
+    fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {
+        let items = get(&self.items);
+        let user = self.taste(history);
+        let mut all = vec![0f32; items.len() / self.count];
+        let rows = (POLL_NUMBERS / self.count).max(1);
+        let isa = Isa::detect();
+        for (items, all) in items.chunks(rows * self.count).zip(all.chunks_mut(rows)) {
+            control.check()?;
+            scores(isa, user, items, all);
+        }
+        Ok(all)
+    }
+
     fn choose<'c>(
         &self,
         history: History<'_>,
@@ -57,7 +70,7 @@ impl Scoring for Factors {
         control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
         let items = get(&self.items);
-        let user = row(get(&self.users), history.user, self.count);
+        let user = self.taste(history);
         let mut scored = Scored { choice, user, items };
         match (candidates, &self.index) {
             (Some(candidates), _) => {
@@ -72,6 +85,13 @@ impl Scoring for Factors {
             (None, _) => scored.consider_all(control)?,
         }
         Ok(scored.choice)
+    }
+}
+
+impl Factors {
+    /// The factors of somebody.
+    fn taste(&self, history: History<'_>) -> &[f32] {
+        history.user.map_or(&[], |user| row(get(&self.users), user, self.count))
     }
 }
 

@@ -46,8 +46,8 @@ pub struct Recommender {
 /// What somebody had.
 #[derive(Clone, Copy, Debug)]
 struct History<'a> {
-    /// Index of the user.
-    user: u32,
+    /// Index of the user; `None` is somebody with these items whom the model was not trained on.
+    user: Option<u32>,
     /// Indexes of the items, ascending.
     items: &'a [u32],
     /// What the items count; empty where this was not stored.
@@ -61,16 +61,21 @@ trait Scoring: Debug + Send + Sync {
         false
     }
 
-    /// Offers the candidates, or at least all items that may be among the best `k`, with their
-    /// scores for somebody with a history that is not empty.
+    /// The scores of all items for somebody with a history that is not empty.
+    fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error>;
+
+    /// Offers the candidates, or at least all items that may be among the best `k`, with the same
+    /// scores.
     fn choose<'c>(
         &self,
         history: History<'_>,
         candidates: Option<&[u32]>,
-        k: usize,
+        _k: usize,
         choice: Choice<'c>,
         control: &dyn Control,
-    ) -> Result<Choice<'c>, Error>;
+    ) -> Result<Choice<'c>, Error> {
+        choice.by_scores(&self.scores(history, control)?, candidates, control)
+    }
 
     /// Row-major factors of all users and of all items, and how many each has, where there are any.
     fn factors(&self) -> Option<[(&[f32], usize); 2]> {
@@ -185,7 +190,8 @@ impl Recommender {
         let candidates = request.candidates;
         let choice = match (&self.scoring, request.user) {
             (Some(scoring), Some(user)) if !seen.is_empty() => {
-                let history = History { user, items: seen, weights: self.seen.weights(user) };
+                let weights = self.seen.weights(user);
+                let history = History { user: Some(user), items: seen, weights };
                 scoring.choose(history, candidates, request.k, choice, control)?
             }
             _ => choice.by_scores(self.popularity(), candidates, control)?,

@@ -1,7 +1,6 @@
-use teller_numeric::{Cancelled, Control};
+use teller_numeric::Control;
 use teller_payload::{Array, Payload};
 
-use super::choice::Choice;
 use super::parts::Parts;
 use super::seen::row;
 use super::{History, Scoring};
@@ -44,22 +43,7 @@ impl Scoring for Neighbors {
         true
     }
 
-    fn choose<'c>(
-        &self,
-        history: History<'_>,
-        candidates: Option<&[u32]>,
-        _k: usize,
-        choice: Choice<'c>,
-        control: &dyn Control,
-    ) -> Result<Choice<'c>, Error> {
-        let scores = self.scores(history, control)?;
-        choice.by_scores(&scores, candidates, control)
-    }
-}
-
-impl Neighbors {
-    /// Scores of all items.
-    fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Cancelled> {
+    fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {
         let mut scores = vec![0f32; self.count];
         let mut until_poll = 0;
         for (&item, &weight) in history.items.iter().zip(history.weights) {
