@@ -124,6 +124,10 @@ pub enum Error {
     ArrayTooLong { what: String, got: usize, limit: usize },
     #[error("k is {0}, expected a number from 1 on")]
     K(i32),
+    #[error("the model cannot answer: {0}")]
+    Unsupported(String),
+    #[error("the version cannot answer: {0}")]
+    Older(String),
     #[error("the {what} is \"{name}\", which does not exist")]
     UnknownChoice { what: &'static str, name: String, nearest: Option<String>, known: String },
     #[error("model {model}{} is damaged: {what}", version_text(*.version))]
@@ -189,7 +193,9 @@ impl Error {
             | Self::InProduction { .. }
             | Self::StartGone { .. }
             | Self::NoEarlierVersion { .. }
+            | Self::Older(_)
             | Self::NoDefault(_) => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Unsupported(_) => Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::NoVersion { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
             Self::TextItems { .. } | Self::ColumnType { .. } => Code::ERRCODE_DATATYPE_MISMATCH,
             Self::UnknownTask { .. }
@@ -345,6 +351,10 @@ impl Error {
                  what writes into pg_teller in the data directory, and for errors of its disk."
                     .to_owned(),
             ),
+            Self::Older(_) => Some("CALL teller.retrain(model) to train a version that has it.".to_owned()),
+            Self::Unsupported(_) => Some(
+                "docs/sql.md tells which algorithms answer which functions.".to_owned(),
+            ),
             Self::Diverged(_) => Some("Try a smaller learning_rate.".to_owned()),
             _ => None,
         }
@@ -455,6 +465,8 @@ impl From<teller_recommend::Error> for Error {
                 Self::TrainingMemory { what: what.to_owned(), needed, limit, fits: None }
             }
             Source::Diverged { .. } => Self::Diverged(error.to_string()),
+            Source::Unsupported(_) => Self::Unsupported(error.to_string()),
+            Source::Older(_) => Self::Older(error.to_string()),
             Source::Checkpoint(_) => Self::Checkpoint(error.to_string()),
             Source::Payload { .. } | Source::Inconsistent(_) => Self::Internal(error.to_string()),
         }

@@ -47,6 +47,12 @@ pub enum Error {
     /// Parts that are each readable do not fit together.
     #[error("the recommender's parts are inconsistent: {0}")]
     Inconsistent(String),
+    /// The algorithm's numbers do not answer this.
+    #[error("its algorithm cannot {0}")]
+    Unsupported(&'static str),
+    /// The numbers are of a release that did not store what this needs.
+    #[error("it was trained before pg_teller 0.4.0 and lacks what it needs to {0}")]
+    Older(&'static str),
     /// More memory is needed than is allowed.
     #[error("{what} need {needed} bytes, at most {limit} are allowed")]
     TooLarge {

@@ -62,5 +62,5 @@ pub use ids::{IdRef, Ids, IdsView};
 pub use index::item_index;
 pub use interactions::{Interactions, InteractionsBuilder};
 pub use metrics::evaluate;
-pub use recommender::{Recommender, Request};
+pub use recommender::{Because, Reason, Recommender, Request};
 pub use top_k::TopK;

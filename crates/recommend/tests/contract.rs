@@ -12,7 +12,8 @@ use support::{Row, algorithm, dataset, load, on_threads, parts, train};
 use teller_numeric::{Cancelled, Control, Step, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, SharedBytes};
 use teller_recommend::{
-    Dataset, Error, IdRef, InteractionsBuilder, Recommender, Request, Size, evaluate, memory_needed,
+    Because, Dataset, Error, IdRef, InteractionsBuilder, Recommender, Request, Size, evaluate,
+    memory_needed,
 };
 
 fn algorithms() -> Vec<Value> {
@@ -133,6 +134,70 @@ fn unknown_users_get_the_popular_items() {
         assert_eq!(best, popular[..10]);
         let beyond = Request { user: Some(u32::MAX), ..unknown };
         assert_eq!(ask(&recommender, beyond), best);
+    }
+}
+
+#[test]
+fn reasons_add_up_to_the_score() {
+    let data = dataset(uneven(60, 90, 900));
+    for given in algorithms() {
+        let recommender = load(&train(&given, &data));
+        let items = recommender.items().len() as u32;
+        let users = (0..recommender.users().len() as u32).map(Some).chain([None, Some(u32::MAX)]);
+        for user in users {
+            let whole = Request { user, include_seen: true, ..request(0, usize::MAX) };
+            for (item, score) in ask(&recommender, whole) {
+                let reasons = match recommender.explain(user, item, &Uninterrupted) {
+                    Err(Error::Unsupported(_)) => continue,
+                    reasons => reasons.unwrap(),
+                };
+                let contributions = reasons.iter().map(|reason| f64::from(reason.contribution));
+                let sum: f64 = contributions.clone().sum();
+                let size = contributions.map(f64::abs).fold(f64::from(score.abs()), f64::max);
+                let off = (sum - f64::from(score)).abs();
+                assert!(off <= 1e-4 * size, "{given}: {sum} is not {score}: {reasons:?}");
+                let seen = user.map_or(&[][..], |user| recommender.seen(user));
+                for reason in &reasons {
+                    if let Because::Item(had) = reason.because {
+                        assert!(seen.binary_search(&had).is_ok(), "{given}: {had} was never had");
+                    }
+                }
+                let of_items = reasons.iter().filter(|r| matches!(r.because, Because::Item(_)));
+                assert!(of_items.is_sorted_by(|a, b| a.contribution >= b.contribution));
+            }
+            let beyond = recommender.explain(user, items, &Uninterrupted);
+            assert!(matches!(beyond, Err(Error::Unsupported(_))) || beyond == Ok(Vec::new()));
+        }
+    }
+}
+
+#[test]
+fn similar_items_are_others_and_k_whenever_k_exist() {
+    let data = dataset(uneven(60, 90, 900));
+    for given in algorithms() {
+        let recommender = load(&train(&given, &data));
+        let similar = |item, k, candidates: Option<Vec<u32>>| {
+            recommender.similar_items(item, k, candidates.as_deref(), &Uninterrupted)
+        };
+        if let Err(error) = similar(0, 1, None) {
+            assert!(matches!(error, Error::Unsupported(_)), "{given}: {error}");
+            continue;
+        }
+        let items = recommender.items().len();
+        for item in 0..items as u32 {
+            let all = similar(item, usize::MAX, None).unwrap();
+            assert_eq!(all.len(), items - 1, "{given}");
+            assert!(all.iter().all(|&(other, score)| other != item && score.is_finite()));
+            assert!(all.is_sorted_by(|a, b| a.1 > b.1 || (a.1 == b.1 && a.0 < b.0)));
+            for k in [0, 1, 7, items] {
+                assert_eq!(bits(&similar(item, k, None).unwrap()), bits(&all[..k.min(items - 1)]));
+            }
+            let mut worst: Vec<u32> = all.iter().rev().take(5).map(|&(item, _)| item).collect();
+            worst.extend([item, u32::MAX, items as u32]);
+            let some = similar(item, 4, Some(worst)).unwrap();
+            assert_eq!(bits(&some), bits(&all[all.len() - 5..][..4]));
+        }
+        assert_eq!(similar(items as u32, 3, None), Ok(Vec::new()), "{given}");
     }
 }
 
@@ -262,6 +327,17 @@ fn altered_bytes_are_refused_and_forged_ones_survived() {
                         let best = ask(&recommender, all);
                         assert!(best.len() <= recommender.items().len());
                         assert!(best.iter().all(|&(item, _)| recommender.item_id(item).is_some()));
+                        for item in [0, 20, u32::MAX] {
+                            let _ = recommender.explain(user, item, &Uninterrupted);
+                        }
+                    }
+                    for item in [0, 20, u32::MAX] {
+                        let all = recommender.similar_items(item, usize::MAX, None, &Uninterrupted);
+                        let all = match all {
+                            Err(Error::Unsupported(_)) => continue,
+                            all => all.unwrap(),
+                        };
+                        assert!(all.iter().all(|(_, score)| !score.is_nan()));
                     }
                     recommender.user_index(IdRef::Integer(2));
                     recommender.item_index(IdRef::Text("x"));
@@ -307,6 +383,10 @@ fn cancelling_stops_everything() {
         let at = |questions| Impatient(std::sync::atomic::AtomicI64::new(questions));
         let answer = recommender.recommend(&request(0, 5), &at(0));
         assert_eq!(answer, Err(Error::Cancelled(Cancelled)));
+        let reasons = recommender.explain(Some(0), 0, &at(0));
+        assert!(matches!(reasons, Err(Error::Cancelled(_) | Error::Unsupported(_))), "{given}");
+        let similar = recommender.similar_items(0, 5, None, &at(0));
+        assert!(matches!(similar, Err(Error::Cancelled(_) | Error::Unsupported(_))), "{given}");
         let evaluated = evaluate(&recommender, &data.interactions, 5, &at(0));
         assert!(matches!(evaluated, Err(Error::Cancelled(_) | Error::NoRows(_))));
         if given["algorithm"] != "popular" {

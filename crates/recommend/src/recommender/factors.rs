@@ -86,6 +86,45 @@ impl Scoring for Factors {
         }
         Ok(scored.choice)
     }
+
+    fn similar<'c>(
+        &self,
+        item: u32,
+        candidates: Option<&[u32]>,
+        _k: usize,
+        mut choice: Choice<'c>,
+        control: &dyn Control,
+    ) -> Result<Choice<'c>, Error> {
+        let items = get(&self.items);
+        let like = row(items, item, self.count);
+        let like_length = length(like);
+        let cosine = |other: &[f32]| cosine(like, like_length, other);
+        let between_polls = (POLL_NUMBERS / self.count).max(1);
+        match candidates {
+            Some(candidates) => {
+                for candidates in candidates.chunks(between_polls) {
+                    control.check()?;
+                    for &other in candidates {
+                        let row = row(items, other, self.count);
+                        if !row.is_empty() {
+                            choice.offer(other, cosine(row));
+                        }
+                    }
+                }
+            }
+            None => {
+                let mut other = 0u32;
+                for items in items.chunks(between_polls * self.count) {
+                    control.check()?;
+                    for row in items.chunks_exact(self.count) {
+                        choice.offer(other, cosine(row));
+                        other += 1;
+                    }
+                }
+            }
+        }
+        Ok(choice)
+    }
 }
 
 impl Factors {
@@ -135,6 +174,17 @@ impl Best for Scored<'_, '_> {
             self.choice.offer(item, dot(self.user, row));
         }
     }
+}
+
+/// The cosine of the angle between two vectors, the first of a known length; 0 where one has none.
+fn cosine(a: &[f32], length_of_a: f64, b: &[f32]) -> f32 {
+    let cosine = f64::from(dot(a, b)) / (length_of_a * length(b));
+    if cosine.is_finite() { cosine as f32 } else { 0.0 }
+}
+
+/// The length of a vector.
+fn length(vector: &[f32]) -> f64 {
+    f64::from(dot(vector, vector)).sqrt()
 }
 
 fn row(factors: &[f32], index: u32, count: usize) -> &[f32] {

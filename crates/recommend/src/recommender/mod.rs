@@ -5,6 +5,7 @@ mod choice;
 mod factors;
 mod neighbors;
 mod parts;
+mod reason;
 mod seen;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ use crate::{Error, IdRef, IdsView, TopK};
 use choice::Choice;
 use parts::{Parts, Stored, get};
 use seen::Seen;
+
+pub use reason::{Because, Reason};
 
 /// What to recommend to whom.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +78,30 @@ trait Scoring: Debug + Send + Sync {
         control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
         choice.by_scores(&self.scores(history, control)?, candidates, control)
+    }
+
+    /// What an item's score for somebody with a history that is not empty is made of: contributions
+    /// that add up to it, the greatest first, ties by item.
+    fn explain(
+        &self,
+        _history: History<'_>,
+        _item: u32,
+        _control: &dyn Control,
+    ) -> Result<Vec<Reason>, Error> {
+        reason::unsupported("say why it recommends an item")
+    }
+
+    /// Offers the candidates, or at least all items that may be among the best `k`, with how
+    /// similar they are to an item. `choice` leaves that item out; no score is NaN.
+    fn similar<'c>(
+        &self,
+        _item: u32,
+        _candidates: Option<&[u32]>,
+        _k: usize,
+        _choice: Choice<'c>,
+        _control: &dyn Control,
+    ) -> Result<Choice<'c>, Error> {
+        reason::unsupported("find similar items")
     }
 
     /// Row-major factors of all users and of all items, and how many each has, where there are any.
@@ -188,14 +215,63 @@ impl Recommender {
         let excluded = if request.include_seen { &[][..] } else { seen };
         let choice = Choice { top: TopK::new(request.k), excluded };
         let candidates = request.candidates;
-        let choice = match (&self.scoring, request.user) {
-            (Some(scoring), Some(user)) if !seen.is_empty() => {
-                let weights = self.seen.weights(user);
-                let history = History { user: Some(user), items: seen, weights };
+        let choice = match (&self.scoring, request.user.and_then(|user| self.history(user))) {
+            (Some(scoring), Some(history)) => {
                 scoring.choose(history, candidates, request.k, choice, control)?
             }
             _ => choice.by_scores(self.popularity(), candidates, control)?,
         };
         Ok(choice.top.finish())
+    }
+
+    /// What the score that [`Self::recommend`] gives an item for a user is made of: reasons whose
+    /// contributions add up to it. A user without history is recommended what is popular, and that
+    /// is the reason then.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the algorithm's scores come with no reasons, and [`Error::Older`]
+    /// where the stored numbers do not tell them. No reasons for an item that does not exist.
+    pub fn explain(
+        &self,
+        user: Option<u32>,
+        item: u32,
+        control: &dyn Control,
+    ) -> Result<Vec<Reason>, Error> {
+        control.check()?;
+        let Some(&popularity) = self.popularity().get(item as usize) else {
+            return Ok(Vec::new());
+        };
+        match (&self.scoring, user.and_then(|user| self.history(user))) {
+            (Some(scoring), Some(history)) => scoring.explain(history, item, control),
+            _ => Ok(vec![Reason::text("popularity", popularity)]),
+        }
+    }
+
+    /// The `k` items most similar to an item, which is not among them: the most similar first, with
+    /// how similar they are, ties by item. Candidates are cut before the choice.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the algorithm knows of no similarity. Nothing is similar to an
+    /// item that does not exist.
+    pub fn similar_items(
+        &self,
+        item: u32,
+        k: usize,
+        candidates: Option<&[u32]>,
+        control: &dyn Control,
+    ) -> Result<Vec<(u32, f32)>, Error> {
+        let Some(scoring) = &self.scoring else { return reason::unsupported("find similar items") };
+        if item as usize >= self.items().len() {
+            return Ok(Vec::new());
+        }
+        let choice = Choice { top: TopK::new(k), excluded: &[item] };
+        Ok(scoring.similar(item, candidates, k, choice, control)?.top.finish())
+    }
+
+    /// What a user had, if that is anything.
+    fn history(&self, user: u32) -> Option<History<'_>> {
+        let items = self.seen(user);
+        let weights = self.seen.weights(user);
+        (!items.is_empty()).then_some(History { user: Some(user), items, weights })
     }
 }

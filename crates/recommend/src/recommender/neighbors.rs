@@ -1,7 +1,9 @@
 use teller_numeric::Control;
 use teller_payload::{Array, Payload};
 
+use super::choice::Choice;
 use super::parts::Parts;
+use super::reason::{Reason, of_items};
 use super::seen::row;
 use super::{History, Scoring};
 use crate::Error;
@@ -47,8 +49,7 @@ impl Scoring for Neighbors {
         let mut scores = vec![0f32; self.count];
         let mut until_poll = 0;
         for (&item, &weight) in history.items.iter().zip(history.weights) {
-            let others = row(&self.payload, self.offsets, self.items, item);
-            let similarities = row(&self.payload, self.offsets, self.similarities, item);
+            let (others, similarities) = self.row(item);
             if until_poll <= others.len() {
                 control.check()?;
                 until_poll = POLL;
@@ -61,5 +62,47 @@ impl Scoring for Neighbors {
             }
         }
         Ok(scores)
+    }
+
+    fn explain(
+        &self,
+        history: History<'_>,
+        item: u32,
+        control: &dyn Control,
+    ) -> Result<Vec<Reason>, Error> {
+        control.check()?;
+        Ok(of_items(history.items.iter().zip(history.weights).map(|(&had, &weight)| {
+            let (others, similarities) = self.row(had);
+            let same = others.iter().zip(similarities).filter(|&(&other, _)| other == item);
+            (had, same.map(|(_, similarity)| weight * similarity).sum())
+        })))
+    }
+
+    fn similar<'c>(
+        &self,
+        item: u32,
+        candidates: Option<&[u32]>,
+        _k: usize,
+        choice: Choice<'c>,
+        control: &dyn Control,
+    ) -> Result<Choice<'c>, Error> {
+        let mut scores = vec![0f32; self.count];
+        let (others, similarities) = self.row(item);
+        for (&other, &similarity) in others.iter().zip(similarities) {
+            if let Some(score) = scores.get_mut(other as usize)
+                && similarity.is_finite()
+            {
+                *score = similarity;
+            }
+        }
+        choice.by_scores(&scores, candidates, control)
+    }
+}
+
+impl Neighbors {
+    /// The items that are similar to one, and how similar they are.
+    fn row(&self, item: u32) -> (&[u32], &[f32]) {
+        let others = row(&self.payload, self.offsets, self.items, item);
+        (others, row(&self.payload, self.offsets, self.similarities, item))
     }
 }
