@@ -34,8 +34,10 @@ bench-engine: ## Measure the network engine beside ONNX Runtime, Keras and PyTor
 	cargo bench -q -p teller-nn --bench engine -- $(ONLY)
 	cargo bench -q -p teller-numeric --bench kernels
 
-bench-recommend: ## Measure the exact top 10 of a million items
-	cargo bench -q -p teller-recommend --bench top_k
+bench-recommend: ## Measure the recommenders beside implicit, SciPy and NumPy, all of it or ONLY=top_k
+	@scripts/setup.sh peers
+	@scripts/peers.sh recommend
+	cargo bench -q -p teller-recommend --bench recommend -- $(ONLY)
 
 install: ## Build the extension and install it into the PostgreSQL of PG_CONFIG
 	@scripts/setup.sh

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
+use teller_bench::{Folder, compared, in_turns, title};
 use teller_nn::{Architecture, Arithmetic, ImageClassifier, Normalization};
 use teller_numeric::{Isa, Stream, Uninterrupted};
 use teller_payload::AlignedBytes;
 
-use crate::peers::{Folder, Peer};
-use crate::{compared, in_turns, rate, title};
+use crate::{peers, rate};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/digits");
 const IMAGES: usize = 64;
@@ -54,12 +54,12 @@ pub(crate) fn run(peak: f64) {
 
     title("One image, one thread");
     let folder = Folder::new("inference");
-    folder.write_weights(&classifier);
+    peers::write_weights(&folder, &classifier);
     let images: Vec<f32> = rasters.iter().flatten().map(|&p| f32::from(p) / 255.0).collect();
     folder.write("images", &images);
-    let taken = match Peer::start("onnxruntime_peer.py", 1, &folder) {
+    let taken = match peers::start("onnxruntime_peer.py", 1, &folder) {
         Some(mut peer) => {
-            folder.compare_answers(&answers);
+            peers::compare_answers(&folder, &answers);
             [(1, 0.65), (32, 0.80)]
                 .map(|(batch, goal)| {
                     let mut theirs = || peer.ask(&format!("rate {batch}"));
@@ -73,7 +73,7 @@ pub(crate) fn run(peak: f64) {
         }
         None => {
             let [ours] = in_turns(ROUNDS, [&mut ours]);
-            println!("  {:<28} {:>18}", "ours alone", ours.shown());
+            println!("  ours alone: {:.2} us", ours.fastest() * 1e6);
             ours.fastest()
         }
     };

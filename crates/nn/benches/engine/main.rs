@@ -1,9 +1,5 @@
 //! The network engine beside ONNX Runtime, Keras and PyTorch, which compute the same network with
 //! the same weights: `cargo bench -p teller-nn --bench engine [-- inference|training|layers]`.
-//!
-//! Machines differ, so that only the ratios of one run tell something: what is compared is
-//! measured in turns, a short spell each. Of the spells the fastest counts, since whatever else
-//! the machine does only makes them slower; the median is shown beside it.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot measure says so and ends")]
 
 #[path = "../../tests/common/mod.rs"]
@@ -51,58 +47,6 @@ fn peak(isa: Isa) -> f64 {
         begun.elapsed().as_secs_f64()
     });
     2.0 * sum.products() as f64 / seconds.fold(f64::INFINITY, f64::min)
-}
-
-/// Seconds that one thing took, in ascending order.
-struct Times(Vec<f64>);
-
-impl Times {
-    fn fastest(&self) -> f64 {
-        self.0[0]
-    }
-
-    fn median(&self) -> f64 {
-        self.0[self.0.len() / 2]
-    }
-
-    /// In microseconds.
-    fn shown(&self) -> String {
-        format!("{:.2} ({:.2})", self.fastest() * 1e6, self.median() * 1e6)
-    }
-}
-
-/// What each takes, a spell of one after a spell of the other.
-fn in_turns<const N: usize>(rounds: usize, mut spells: [&mut dyn FnMut() -> f64; N]) -> [Times; N] {
-    let mut times = [const { Vec::new() }; N];
-    for _ in 0..rounds {
-        for (spell, times) in spells.iter_mut().zip(&mut times) {
-            times.push(spell());
-        }
-    }
-    times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        Times(times)
-    })
-}
-
-/// Begins a table of [`compared`] lines.
-fn title(what: &str) {
-    println!(
-        "\n{what:<30} {:>18} {:>12} {:>20}",
-        "us (median)", "of theirs", "theirs, us (median)"
-    );
-}
-
-/// Ours as a part of theirs, and whether that is little enough.
-fn compared(what: &str, ours: &Times, name: &str, theirs: &Times, goal: f64) {
-    let ratio = ours.fastest() / theirs.fastest();
-    let verdict = if ratio <= goal { "met" } else { "MISSED" };
-    println!(
-        "  {what:<28} {:>18} {:>12} {:>20}  {name}; at most {goal:.3}: {verdict}",
-        ours.shown(),
-        format!("{ratio:.3} ({:.3})", ours.median() / theirs.median()),
-        theirs.shown(),
-    );
 }
 
 /// How much of what the machine can do.

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use teller_bench::{Folder, Peer, Times, compared, in_turns, title};
 use teller_nn::{
     Architecture, Arithmetic, CnnParams, FittedCnn, ImageClassifier, ImageDataset,
     ImageDatasetBuilder, evaluate, fit,
 };
 use teller_numeric::{Cancelled, Control, Isa, Step, Stream, Uninterrupted};
 
-use crate::peers::{Folder, Peer};
-use crate::{Times, common, compared, in_turns, rate, title};
+use crate::{common, peers, rate};
 
 const IMAGES: usize = 1_600;
 const ROUNDS: usize = 12;
@@ -60,9 +60,9 @@ pub(crate) fn run(peak: f64) {
     let params = CnnParams { epochs: 1, validation_fraction: 0.0, ..CnnParams::default() };
     let data = noise();
     let folder = Folder::new("training");
-    folder.write_images("sample", &data);
+    peers::write_images(&folder, "sample", &data);
     let begun = classifier(&fit(&architecture, &params, &data, None, &Uninterrupted).unwrap());
-    folder.write_weights(&begun);
+    peers::write_weights(&folder, &begun);
     let mut workspace = begun.workspace().unwrap();
     let answers: Vec<f32> = (0..64)
         .flat_map(|row| {
@@ -80,8 +80,8 @@ pub(crate) fn run(peak: f64) {
             elapsed.0.into_inner().unwrap().as_secs_f64() / IMAGES as f64
         };
         let peers = PEERS.map(|(name, script)| {
-            let peer = Peer::start(script, threads, &folder)?;
-            folder.compare_answers(&answers);
+            let peer = peers::start(script, threads, &folder)?;
+            peers::compare_answers(&folder, &answers);
             Some((name, peer))
         });
         let [mut keras, mut pytorch] = peers;
@@ -112,8 +112,8 @@ pub(crate) fn run(peak: f64) {
 fn accuracy(architecture: &Architecture, folder: &Folder) {
     let Some([training, held_out]) = common::mnist([55_000, 5_000]) else { return };
     println!("\nShare of images not seen that are told right after {EPOCHS} epochs of MNIST");
-    folder.write_images("training", &training);
-    folder.write_images("held_out", &held_out);
+    peers::write_images(folder, "training", &training);
+    peers::write_images(folder, "held_out", &held_out);
     let params = CnnParams { epochs: EPOCHS, validation_fraction: 0.0, ..CnnParams::default() };
     let fitted = fit(architecture, &params, &training, None, &Uninterrupted).unwrap();
     let found = evaluate(&classifier(&fitted), &held_out, &Uninterrupted).unwrap();
@@ -122,7 +122,7 @@ fn accuracy(architecture: &Architecture, folder: &Folder) {
     println!("  {:<28} {accuracy:.4}  at least 0.986: {verdict}", "ours");
     // Both at once, each on a core of its own: here no time counts.
     let learn = |script| {
-        let mut peer = Peer::start(script, 1, folder)?;
+        let mut peer = peers::start(script, 1, folder)?;
         Some(peer.ask(&format!("learn {EPOCHS}")))
     };
     std::thread::scope(|scope| {

@@ -12,6 +12,9 @@ class Files:
     def array(self, name, *shape):
         return np.fromfile(self.folder / f"{name}.f32", "<f4").reshape(shape)
 
+    def indexes(self, name):
+        return np.fromfile(self.folder / f"{name}.u32", "<u4").astype("i4")
+
     def images(self, name):
         """Images as batch x height x width of 0 to 1, and their labels."""
         pixels = np.fromfile(self.folder / f"{name}.u8", "u1").reshape(-1, 28, 28)
