@@ -18,3 +18,59 @@ CREATE FUNCTION teller.recommend(
     AS 'MODULE_PATHNAME', 'recommend_text_wrapper';
 COMMENT ON FUNCTION teller.recommend(text, int, regclass, text[], boolean) IS
     'The k best items for a user, of the candidates if there are any; popular ones for an unknown user';
+
+-- For a basket of items in the place of a user.
+
+CREATE FUNCTION teller.recommend_from(
+        items bigint[], k int DEFAULT 10, model regclass DEFAULT NULL,
+        candidates bigint[] DEFAULT NULL, include_seen boolean DEFAULT false)
+    RETURNS TABLE(rank int, item_id bigint, score real)
+    LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'recommend_from_bigint_wrapper';
+COMMENT ON FUNCTION teller.recommend_from(bigint[], int, regclass, bigint[], boolean) IS
+    'The k best items for somebody who has these items, of the candidates if there are any; popular ones for an empty basket';
+
+CREATE FUNCTION teller.recommend_from(
+        items text[], k int DEFAULT 10, model regclass DEFAULT NULL,
+        candidates text[] DEFAULT NULL, include_seen boolean DEFAULT false)
+    RETURNS TABLE(rank int, item_id text, score real)
+    LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'recommend_from_text_wrapper';
+COMMENT ON FUNCTION teller.recommend_from(text[], int, regclass, text[], boolean) IS
+    'The k best items for somebody who has these items, of the candidates if there are any; popular ones for an empty basket';
+
+-- What is like an item, and why an item is recommended.
+
+CREATE FUNCTION teller.similar_items(
+        item_id bigint, k int DEFAULT 10, model regclass DEFAULT NULL,
+        candidates bigint[] DEFAULT NULL)
+    RETURNS TABLE(rank int, item_id bigint, similarity real)
+    LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'similar_items_bigint_wrapper';
+COMMENT ON FUNCTION teller.similar_items(bigint, int, regclass, bigint[]) IS
+    'The k items most similar to an item, of the candidates if there are any';
+
+CREATE FUNCTION teller.similar_items(
+        item_id text, k int DEFAULT 10, model regclass DEFAULT NULL,
+        candidates text[] DEFAULT NULL)
+    RETURNS TABLE(rank int, item_id text, similarity real)
+    LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'similar_items_text_wrapper';
+COMMENT ON FUNCTION teller.similar_items(text, int, regclass, text[]) IS
+    'The k items most similar to an item, of the candidates if there are any';
+
+CREATE FUNCTION teller.explain_recommendation(
+        user_id bigint, item_id bigint, model regclass DEFAULT NULL)
+    RETURNS TABLE(because text, contribution real)
+    LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 30
+    AS 'MODULE_PATHNAME', 'explain_recommendation_bigint_wrapper';
+COMMENT ON FUNCTION teller.explain_recommendation(bigint, bigint, regclass) IS
+    'What the score of an item for a user is made of: contributions that add up to it';
+
+CREATE FUNCTION teller.explain_recommendation(
+        user_id text, item_id text, model regclass DEFAULT NULL)
+    RETURNS TABLE(because text, contribution real)
+    LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 30
+    AS 'MODULE_PATHNAME', 'explain_recommendation_text_wrapper';
+COMMENT ON FUNCTION teller.explain_recommendation(text, text, regclass) IS
+    'What the score of an item for a user is made of: contributions that add up to it';

@@ -270,7 +270,7 @@ impl Error {
                 default.setting()
             )),
             Self::TextItems { .. } => Some(
-                "Pass the user as text (user_id::text): the text functions serve every model."
+                "Pass the ids as text (user_id::text): the text functions serve every model."
                     .to_owned(),
             ),
             Self::UnknownTask { nearest, known, .. } => {

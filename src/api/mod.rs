@@ -4,6 +4,7 @@
 
 mod architecture;
 mod explain;
+mod ids;
 mod images;
 mod metrics;
 mod numbers;
@@ -11,6 +12,7 @@ mod recommend;
 mod registry;
 mod retrain;
 mod shipped;
+mod similar;
 mod train;
 mod training_plot;
 mod versions;

@@ -1,13 +1,12 @@
-//! `recommend`, for integer and for text ids.
+//! `recommend` and `recommend_from`, for integer and for text ids.
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use teller_recommend::{IdRef, Recommender, Request};
+use teller_recommend::{IdRef, Request};
 
+use crate::api::ids::{self, Of};
 use crate::bridge::interrupts::StatementControl;
-use crate::cache;
 use crate::error::Error;
-use crate::settings::DefaultModel;
 
 #[pg_extern(sql = false)]
 fn recommend_bigint(
@@ -21,22 +20,13 @@ fn recommend_bigint(
     ErrorReport,
 > {
     let (Some(user), Some(k)) = (user_id, k) else { return Ok(TableIterator::empty()) };
-    let model = cache::served(model, DefaultModel::Recommender)?;
-    let recommender = model.recommender()?;
-    let text_items = || Error::TextItems { model: model.name.clone() };
-    if !recommender.users().are_integers() || !recommender.items().are_integers() {
-        return Err(text_items().into());
-    }
-    let candidates = candidates.map(|ids| {
-        ids.iter().flatten().filter_map(|id| recommender.item_index(IdRef::Integer(id))).collect()
-    });
+    let model = ids::served(model)?;
+    let recommender = ids::require_integers(&model, Of::Both)?;
+    let candidates = candidates.map(|array| ids::items_of_integers(recommender, &array));
     let user = recommender.user_index(IdRef::Integer(user));
-    let best = best(recommender, user, k, candidates, include_seen)?;
-    let rows = best.into_iter().map(|(rank, id, score)| match id {
-        IdRef::Integer(item) => Ok((rank, item, score)),
-        IdRef::Text(_) => Err(text_items()),
-    });
-    Ok(TableIterator::new(rows.collect::<Result<Vec<_>, Error>>()?))
+    let request = request(user, k, candidates.as_deref(), include_seen)?;
+    let best = recommender.recommend(&request, &StatementControl).map_err(Error::from)?;
+    Ok(TableIterator::new(ids::ranked_integers(&model, best)?))
 }
 
 #[pg_extern(sql = false)]
@@ -51,46 +41,63 @@ fn recommend_text(
     ErrorReport,
 > {
     let (Some(user), Some(k)) = (user_id, k) else { return Ok(TableIterator::empty()) };
-    let model = cache::served(model, DefaultModel::Recommender)?;
+    let model = ids::served(model)?;
     let recommender = model.recommender()?;
-    let candidates = candidates.map(|ids| {
-        let indexes = ids.iter().flatten().filter_map(|id| {
-            recommender.item_index(parse(id, recommender.items().are_integers())?)
-        });
-        indexes.collect()
-    });
-    let user =
-        parse(user, recommender.users().are_integers()).and_then(|id| recommender.user_index(id));
-    let best = best(recommender, user, k, candidates, include_seen)?;
-    let rows: Vec<_> =
-        best.into_iter().map(|(rank, id, score)| (rank, id.to_string(), score)).collect();
-    Ok(TableIterator::new(rows))
+    let candidates = candidates.map(|array| ids::items_of_texts(recommender, &array));
+    let user = ids::user_of_text(recommender, user);
+    let request = request(user, k, candidates.as_deref(), include_seen)?;
+    let best = recommender.recommend(&request, &StatementControl).map_err(Error::from)?;
+    Ok(TableIterator::new(ids::ranked_texts(recommender, best)))
 }
 
-/// The id that a text stands for: no integer has more than one spelling.
-fn parse(text: &str, integers: bool) -> Option<IdRef<'_>> {
-    if integers { text.parse().ok().map(IdRef::Integer) } else { Some(IdRef::Text(text)) }
+#[pg_extern(sql = false)]
+fn recommend_from_bigint(
+    items: Option<pgrx::Array<i64>>,
+    k: Option<i32>,
+    model: Option<pg_sys::Oid>,
+    candidates: Option<pgrx::Array<i64>>,
+    include_seen: Option<bool>,
+) -> Result<
+    TableIterator<'static, (name!(rank, i32), name!(item_id, i64), name!(score, f32))>,
+    ErrorReport,
+> {
+    let (Some(items), Some(k)) = (items, k) else { return Ok(TableIterator::empty()) };
+    let model = ids::served(model)?;
+    let recommender = ids::require_integers(&model, Of::Items)?;
+    let candidates = candidates.map(|array| ids::items_of_integers(recommender, &array));
+    let basket = ids::items_of_integers(recommender, &items);
+    let request = request(None, k, candidates.as_deref(), include_seen)?;
+    let best = recommender.recommend_from(&basket, &request, &StatementControl);
+    Ok(TableIterator::new(ids::ranked_integers(&model, best.map_err(Error::from)?)?))
 }
 
-fn best(
-    recommender: &Recommender,
+#[pg_extern(sql = false)]
+fn recommend_from_text(
+    items: Option<pgrx::Array<&str>>,
+    k: Option<i32>,
+    model: Option<pg_sys::Oid>,
+    candidates: Option<pgrx::Array<&str>>,
+    include_seen: Option<bool>,
+) -> Result<
+    TableIterator<'static, (name!(rank, i32), name!(item_id, String), name!(score, f32))>,
+    ErrorReport,
+> {
+    let (Some(items), Some(k)) = (items, k) else { return Ok(TableIterator::empty()) };
+    let model = ids::served(model)?;
+    let recommender = model.recommender()?;
+    let candidates = candidates.map(|array| ids::items_of_texts(recommender, &array));
+    let basket = ids::items_of_texts(recommender, &items);
+    let request = request(None, k, candidates.as_deref(), include_seen)?;
+    let best = recommender.recommend_from(&basket, &request, &StatementControl);
+    Ok(TableIterator::new(ids::ranked_texts(recommender, best.map_err(Error::from)?)))
+}
+
+fn request(
     user: Option<u32>,
     k: i32,
-    candidates: Option<Vec<u32>>,
+    candidates: Option<&[u32]>,
     include_seen: Option<bool>,
-) -> Result<Vec<(i32, IdRef<'_>, f32)>, Error> {
-    if k < 1 {
-        return Err(Error::K(k));
-    }
-    let request = Request {
-        user,
-        k: k as usize,
-        candidates: candidates.as_deref(),
-        include_seen: include_seen.unwrap_or(false),
-    };
-    let best = recommender.recommend(&request, &StatementControl)?;
-    let rows = (1..)
-        .zip(best)
-        .filter_map(|(rank, (item, score))| Some((rank, recommender.item_id(item)?, score)));
-    Ok(rows.collect())
+) -> Result<Request<'_>, Error> {
+    let include_seen = include_seen.unwrap_or(false);
+    Ok(Request { user, k: ids::wanted(k)?, candidates, include_seen })
 }

@@ -5,6 +5,7 @@ use teller_numeric::{Cancelled, Control};
 use teller_payload::{AlignedBytes, PayloadWriter};
 
 use crate::Dataset;
+use crate::algorithm::weighting::Weighting;
 use crate::index::FittedIndex;
 
 /// A payload and its name among the parts of a recommender.
@@ -37,6 +38,14 @@ pub(crate) struct FittedFactors {
 }
 
 impl Numbers {
+    /// Factors whose users can be found by solving, as `fold_in` says, with what their interactions
+    /// count.
+    pub(crate) fn folding(self, fold_in: AlignedBytes, weights: Vec<f32>) -> Self {
+        let mut parts = self.parts;
+        parts.push(("fold_in", fold_in));
+        Self { parts, weights: Some(weights), ..self }
+    }
+
     /// Factors, and the index of the items where one pays.
     pub(crate) fn factors(
         factors: FittedFactors,
@@ -53,7 +62,11 @@ impl Numbers {
 
     /// Of each item those that are similar to it, and how much; a score is the sum, over a user's
     /// items, of what they count (`weights`) times their similarity.
-    pub(crate) fn neighbors(rows: Vec<Vec<(u32, f32)>>, weights: Vec<f32>) -> Self {
+    pub(crate) fn neighbors(
+        rows: Vec<Vec<(u32, f32)>>,
+        weights: Vec<f32>,
+        weighting: Weighting,
+    ) -> Self {
         let mut offsets = vec![0u64];
         let lens = rows.iter().map(|row| row.len() as u64);
         offsets.extend(lens.scan(0, |sum, len| {
@@ -62,10 +75,12 @@ impl Numbers {
         }));
         let metrics = vec![("neighbors", rows.iter().flatten().count() as f64 / rows.len() as f64)];
         let (items, similarities): (Vec<u32>, Vec<f32>) = rows.into_iter().flatten().unzip();
+        let code = [weighting.code()];
         let mut writer = PayloadWriter::new();
         writer.array("offsets", &[offsets.len()], &offsets);
         writer.array("items", &[items.len()], &items);
         writer.array("similarities", &[items.len()], &similarities);
+        writer.array("weighting", &[1], &code);
         Self { parts: vec![("neighbors", writer.finish())], weights: Some(weights), metrics }
     }
 }

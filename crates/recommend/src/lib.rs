@@ -40,6 +40,7 @@ mod dataset;
 mod dense;
 mod error;
 mod fitted;
+mod fold_in;
 mod ids;
 mod index;
 mod interactions;

@@ -29,6 +29,17 @@ fn tree(lanes: &[f32; LANES]) -> f32 {
     (four[0] + four[2]) + (four[1] + four[3])
 }
 
+/// The cosine of the angle between two vectors, the first of a known length; 0 where one has none.
+pub(crate) fn cosine(a: &[f32], length_of_a: f64, b: &[f32]) -> f32 {
+    let cosine = f64::from(dot(a, b)) / (length_of_a * length(b));
+    if cosine.is_finite() { cosine as f32 } else { 0.0 }
+}
+
+/// The length of a vector.
+pub(crate) fn length(vector: &[f32]) -> f64 {
+    f64::from(dot(vector, vector)).sqrt()
+}
+
 /// `y += a x`.
 #[inline(always)]
 pub(crate) fn axpy(a: f32, x: &[f32], y: &mut [f32]) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use support::{Row, algorithm, dataset, load, on_threads, parts, train};
 use teller_numeric::{Cancelled, Control, Step, Stream, Uninterrupted};
-use teller_payload::{AlignedBytes, SharedBytes};
+use teller_payload::{AlignedBytes, Payload, PayloadWriter, SharedBytes};
 use teller_recommend::{
     Because, Dataset, Error, IdRef, InteractionsBuilder, Recommender, Request, Size, evaluate,
     memory_needed,
@@ -137,6 +137,82 @@ fn unknown_users_get_the_popular_items() {
     }
 }
 
+/// What [`Recommender::recommend_from`] says; nothing where the algorithm serves no baskets.
+fn ask_from(
+    recommender: &Recommender,
+    basket: &[u32],
+    request: Request<'_>,
+) -> Option<Vec<(u32, f32)>> {
+    match recommender.recommend_from(basket, &request, &Uninterrupted) {
+        Err(Error::Unsupported(_)) => None,
+        answer => Some(answer.unwrap()),
+    }
+}
+
+#[test]
+fn a_basket_is_served_like_a_user() {
+    let data = dataset(uneven(60, 90, 900));
+    for given in algorithms() {
+        let recommender = load(&train(&given, &data));
+        let items = recommender.items().len() as u32;
+        let all = Request { user: None, ..request(0, usize::MAX) };
+        let popular = ask(&recommender, all);
+        for unknown in [&[][..], &[u32::MAX, items]] {
+            assert_eq!(ask_from(&recommender, unknown, all), Some(popular.clone()), "{given}");
+        }
+        let basket = [7, 3, 30, 3, u32::MAX];
+        let Some(best) = ask_from(&recommender, &basket, all) else { continue };
+        assert_eq!(best.len() as u32, items - 3);
+        assert!(best.iter().all(|(item, _)| ![3, 7, 30].contains(item)), "{given}");
+        assert!(best.is_sorted_by(|a, b| a.1 > b.1 || (a.1 == b.1 && a.0 < b.0)));
+        let again = ask_from(&recommender, &[3, 30, 7, 3], all).unwrap();
+        assert_eq!(bits(&again), bits(&best), "{given} minds the order");
+        for k in [0, 1, 7] {
+            let some = ask_from(&recommender, &basket, Request { k, ..all }).unwrap();
+            assert_eq!(bits(&some), bits(&best[..k]));
+        }
+        let whole = Request { include_seen: true, ..all };
+        assert_eq!(ask_from(&recommender, &basket, whole).unwrap().len() as u32, items);
+        let worst: Vec<u32> = best.iter().rev().take(5).map(|&(item, _)| item).collect();
+        let candidates = [&worst[..], &[3, u32::MAX]].concat();
+        let some = Request { candidates: Some(&candidates), ..all };
+        assert_eq!(
+            bits(&ask_from(&recommender, &basket, some).unwrap()),
+            bits(&best[best.len() - 5..])
+        );
+        if given["algorithm"] != "popular" {
+            let once = ask_from(&recommender, &[3, 7, 30], all).unwrap();
+            assert_ne!(bits(&once), bits(&best), "{given} counts an item but once");
+        }
+    }
+}
+
+/// Where nothing but the history says who somebody is, those who had the same are the same.
+#[test]
+fn a_basket_of_what_a_user_had_is_that_user() {
+    let rows = uneven(60, 90, 900).into_iter().map(|(user, item, _)| ((user, item), 1.0));
+    let rows: BTreeMap<(i64, i64), f32> = rows.collect();
+    let data = dataset(rows.into_iter().map(|((user, item), weight)| (user, item, weight)));
+    for (given, tolerance) in [
+        (json!({"algorithm": "svd", "factors": 3}), 1e-4),
+        (json!({"algorithm": "item_knn"}), 0.0),
+        (json!({"algorithm": "item_knn", "similarity": "cosine"}), 0.0),
+        // The last sweep moves items after users: close, but not equal.
+        (json!({"algorithm": "als", "factors": 8, "iterations": 60}), 0.05),
+    ] {
+        let recommender = load(&train(&given, &data));
+        for user in 0..recommender.users().len() as u32 {
+            let whole = Request { include_seen: true, ..request(user, usize::MAX) };
+            let known: BTreeMap<u32, f32> = ask(&recommender, whole).into_iter().collect();
+            let basket = recommender.seen(user);
+            for (item, score) in ask_from(&recommender, basket, whole).unwrap() {
+                let off = (score - known[&item]).abs();
+                assert!(off <= tolerance, "{given}: {score} is not {}", known[&item]);
+            }
+        }
+    }
+}
+
 #[test]
 fn reasons_add_up_to_the_score() {
     let data = dataset(uneven(60, 90, 900));
@@ -198,6 +274,23 @@ fn similar_items_are_others_and_k_whenever_k_exist() {
             assert_eq!(bits(&some), bits(&all[all.len() - 5..][..4]));
         }
         assert_eq!(similar(items as u32, 3, None), Ok(Vec::new()), "{given}");
+    }
+}
+
+/// Items of one colour are had by the same users.
+#[test]
+fn items_that_the_same_users_had_are_similar() {
+    let data = dataset(checkerboard());
+    for given in learning() {
+        let recommender = load(&train(&given, &data));
+        for item in 0..SIDE as u32 {
+            match recommender.similar_items(item, SIDE as usize / 2 - 1, None, &Uninterrupted) {
+                Err(error) => assert!(matches!(error, Error::Unsupported(_)), "{given}: {error}"),
+                Ok(similar) => {
+                    assert!(similar.iter().all(|(other, _)| (other + item) % 2 == 0), "{given}");
+                }
+            }
+        }
     }
 }
 
@@ -331,6 +424,15 @@ fn altered_bytes_are_refused_and_forged_ones_survived() {
                             let _ = recommender.explain(user, item, &Uninterrupted);
                         }
                     }
+                    for basket in [&[][..], &[0], &[3, 20, 3, u32::MAX]] {
+                        let all = Request { user: None, ..request(0, usize::MAX) };
+                        match recommender.recommend_from(basket, &all, &Uninterrupted) {
+                            Ok(best) => assert!(best.len() <= recommender.items().len()),
+                            Err(error) => {
+                                assert!(matches!(error, Error::Unsupported(_) | Error::Older(_)));
+                            }
+                        }
+                    }
                     for item in [0, 20, u32::MAX] {
                         let all = recommender.similar_items(item, usize::MAX, None, &Uninterrupted);
                         let all = match all {
@@ -354,6 +456,49 @@ fn altered_bytes_are_refused_and_forged_ones_survived() {
             lacking.remove(name);
             assert!(matches!(Recommender::load(&lacking), Err(Error::Inconsistent(_))), "{name}");
         }
+    }
+}
+
+/// Numbers as 0.3.0 stored them serve users as before, and say what they lack.
+#[test]
+fn versions_from_before_still_serve_their_users() {
+    let data = dataset(uneven(60, 90, 900));
+    for algorithm in ["als", "svd", "item_knn"] {
+        let parts = parts(&train(&json!({"algorithm": algorithm}), &data));
+        let whole = Recommender::load(&parts).unwrap();
+        let mut older = parts.clone();
+        older.remove("fold_in");
+        let mut without = |part: &str, array: &str| {
+            let payload = Payload::parse(parts[part].clone()).unwrap();
+            let numbers = |name| payload.get(payload.array::<u32>(name).unwrap().0);
+            let floats = |name| payload.get(payload.array::<f32>(name).unwrap().0);
+            let offsets = payload.get(payload.array::<u64>("offsets").unwrap().0);
+            let mut writer = PayloadWriter::new();
+            writer.array("offsets", &[offsets.len()], offsets);
+            writer.array("items", &[numbers("items").len()], numbers("items"));
+            if part == "neighbors" {
+                let similarities = floats("similarities");
+                writer.array("similarities", &[similarities.len()], similarities);
+            }
+            assert!(payload.arrays().any(|(name, ..)| name == array));
+            older.insert(part.to_owned(), Arc::new(writer.finish()));
+        };
+        match algorithm {
+            "item_knn" => without("neighbors", "weighting"),
+            _ => without("seen", "weights"),
+        }
+        let older = Recommender::load(&older).unwrap();
+        for user in 0..older.users().len() as u32 {
+            let [before, now] = [&older, &whole].map(|one| bits(&ask(one, request(user, 20))));
+            assert_eq!(before, now, "{algorithm}");
+        }
+        let basket = older.recommend_from(&[1], &request(0, 3), &Uninterrupted);
+        assert!(matches!(basket, Err(Error::Older(_))), "{algorithm}: {basket:?}");
+        if algorithm != "item_knn" {
+            let reasons = older.explain(Some(0), 1, &Uninterrupted);
+            assert!(matches!(reasons, Err(Error::Older(_))), "{algorithm}: {reasons:?}");
+        }
+        assert_eq!(older.similar_items(1, 3, None, &Uninterrupted).unwrap().len(), 3);
     }
 }
 
@@ -385,6 +530,8 @@ fn cancelling_stops_everything() {
         assert_eq!(answer, Err(Error::Cancelled(Cancelled)));
         let reasons = recommender.explain(Some(0), 0, &at(0));
         assert!(matches!(reasons, Err(Error::Cancelled(_) | Error::Unsupported(_))), "{given}");
+        let from = recommender.recommend_from(&[0], &request(0, 5), &at(0));
+        assert!(matches!(from, Err(Error::Cancelled(_) | Error::Unsupported(_))), "{given}");
         let similar = recommender.similar_items(0, 5, None, &at(0));
         assert!(matches!(similar, Err(Error::Cancelled(_) | Error::Unsupported(_))), "{given}");
         let evaluated = evaluate(&recommender, &data.interactions, 5, &at(0));

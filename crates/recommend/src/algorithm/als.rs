@@ -18,6 +18,7 @@ use super::{Algorithm, Size};
 use crate::csr::Csr;
 use crate::dense::{gram, gram_memory};
 use crate::fitted::{FittedFactors, Numbers};
+use crate::fold_in::FoldIn;
 use crate::vectors::dot;
 use crate::{Dataset, Error, FittedRecommender, index};
 
@@ -163,7 +164,10 @@ impl Algorithm for AlsParams {
         }
         let factors = FittedFactors { count: f, users, items };
         let metrics = [("loss", position.loss), ("regularization", f64::from(regularization))];
-        Ok(FittedRecommender::new(dataset, Numbers::factors(factors, metrics, control)?))
+        let fold_in =
+            FoldIn::least_squares(&items_gram, f, regularization, self.alpha, self.weighting);
+        let numbers = Numbers::factors(factors, metrics, control)?;
+        Ok(FittedRecommender::new(dataset, numbers.folding(fold_in, by_user.values.clone())))
     }
 }
 

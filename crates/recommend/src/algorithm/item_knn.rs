@@ -117,7 +117,7 @@ impl Algorithm for ItemKnnParams {
             .into_iter()
             .flatten()
             .collect();
-        let numbers = Numbers::neighbors(rows, history.values);
+        let numbers = Numbers::neighbors(rows, history.values, self.weighting);
         Ok(FittedRecommender::new(dataset, numbers))
     }
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod als;
 pub(crate) mod item_knn;
-mod least_squares;
+pub(crate) mod least_squares;
 pub(crate) mod popular;
 pub(crate) mod svd;
 pub(crate) mod weighting;

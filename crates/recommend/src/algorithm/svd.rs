@@ -16,6 +16,7 @@ use super::{Algorithm, Size};
 use crate::csr::Csr;
 use crate::dense::{cholesky, eigen, gram, gram_memory, multiply, upper_inverse};
 use crate::fitted::{FittedFactors, Numbers};
+use crate::fold_in::FoldIn;
 use crate::vectors::axpy;
 use crate::{Dataset, Error, FittedRecommender, index};
 
@@ -171,7 +172,13 @@ impl Algorithm for SvdParams {
         let explained = (kept / total).clamp(0.0, 1.0);
         let factors = FittedFactors { count: factors, users, items };
         let metrics = [("loss", 1.0 - explained), ("factors", factors.count as f64)];
-        Ok(FittedRecommender::new(dataset, Numbers::factors(factors, metrics, control)?))
+        let largest = singular(0).max(f64::MIN_POSITIVE);
+        let relative: Vec<f32> =
+            (0..factors.count).map(|i| (singular(i) / largest) as f32).collect();
+        let fold_in = FoldIn::projection(&relative, self.weighting);
+        let weights = self.weighting.apply(data.by_user()).values.clone();
+        let numbers = Numbers::factors(factors, metrics, control)?;
+        Ok(FittedRecommender::new(dataset, numbers.folding(fold_in, weights)))
     }
 }
 

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use teller_numeric::{OptionError, Options};
+use teller_payload::{Payload, PayloadError};
 
 use crate::csr::Csr;
 
@@ -20,16 +21,44 @@ impl Weighting {
         options.choice("weighting", &[("log", Self::Log), ("linear", Self::Linear)])
     }
 
+    /// As the array "weighting" of a payload holds it.
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Self::Log => 0,
+            Self::Linear => 1,
+        }
+    }
+
+    /// What the array "weighting" of a payload says.
+    pub(crate) fn stored(payload: &Payload) -> Result<Self, PayloadError> {
+        match payload.get(payload.array_of::<u32>("weighting", &[1])?)[0] {
+            0 => Ok(Self::Log),
+            1 => Ok(Self::Linear),
+            other => Err(PayloadError::Value {
+                name: "weighting".to_owned(),
+                got: other.to_string(),
+                expected: "0 or 1",
+            }),
+        }
+    }
+
+    /// What a weight counts for.
+    pub(crate) fn count(self, weight: f32) -> f32 {
+        match self {
+            Self::Log => (libm::log1p(f64::from(weight)) / std::f64::consts::LN_2) as f32,
+            Self::Linear => weight,
+        }
+    }
+
     /// The matrix with its weights turned into what they count for.
     pub(crate) fn apply(self, matrix: &Csr) -> Cow<'_, Csr> {
         if self == Self::Linear || matrix.values.iter().all(|&weight| weight == 1.0) {
             return Cow::Borrowed(matrix);
         }
-        let log = |&weight: &f32| (libm::log1p(f64::from(weight)) / std::f64::consts::LN_2) as f32;
         Cow::Owned(Csr {
             offsets: matrix.offsets.clone(),
             columns: matrix.columns.clone(),
-            values: matrix.values.iter().map(log).collect(),
+            values: matrix.values.iter().map(|&weight| self.count(weight)).collect(),
         })
     }
 }
@@ -50,5 +79,16 @@ mod tests {
         assert_eq!(counted.values[..2], [1.0, 2.0]);
         assert!((counted.values[2] / 1e-30 - std::f32::consts::LOG2_E).abs() < 1e-6);
         assert_eq!(*Weighting::Linear.apply(&weights), weights);
+    }
+
+    #[test]
+    fn a_weighting_is_known_by_its_code() {
+        for weighting in [Weighting::Log, Weighting::Linear] {
+            let code = [weighting.code()];
+            let mut writer = teller_payload::PayloadWriter::new();
+            writer.array("weighting", &[1], &code);
+            let payload = Payload::parse(std::sync::Arc::new(writer.finish())).unwrap();
+            assert_eq!(Weighting::stored(&payload), Ok(weighting));
+        }
     }
 }

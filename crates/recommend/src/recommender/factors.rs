@@ -1,11 +1,16 @@
+use std::borrow::Cow;
+
 use teller_numeric::{Control, Isa};
 
 use super::choice::Choice;
 use super::parts::{Parts, Stored, get};
+use super::reason::{Reason, of_items};
 use super::{History, Scoring};
 use crate::Error;
+use crate::algorithm::weighting::Weighting;
+use crate::fold_in::FoldIn;
 use crate::index::{Best, ItemIndex};
-use crate::vectors::{dot, scores};
+use crate::vectors::{cosine, dot, length, scores};
 
 /// Items scored between two looks at the threshold.
 const BLOCK: usize = 256;
@@ -13,6 +18,9 @@ const BLOCK: usize = 256;
 const SEARCHED_SHARE: usize = 32;
 /// Numbers read between two questions whether to stop: well under a millisecond.
 const POLL_NUMBERS: usize = 1 << 20;
+
+/// What may be missing from the sum of a score's reasons, of the greatest of them: rounding.
+const REMAINDER: f64 = 1e-5;
 
 /// Factors of users and items; a score is the dot product of two rows.
 #[derive(Debug)]
@@ -22,6 +30,8 @@ struct Factors {
     items: Stored<f32>,
     /// Versions from before 0.4.0 and small ones have none.
     index: Option<ItemIndex>,
+    /// Versions from before 0.4.0 have none.
+    fold_in: Option<FoldIn>,
 }
 
 /// Opens the factors.
@@ -40,17 +50,27 @@ pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>
     let users = parts.array("user_factors", "factors", &[parts.users, count])?;
     let index = parts.get("item_index").map(|bytes| ItemIndex::load(bytes, parts.items, count));
     let index = index.transpose().map_err(wrap("item_index"))?;
-    Ok(Some(Box::new(Factors { count, users, items: (payload, items), index })))
+    let fold_in = parts.get("fold_in").map(|bytes| FoldIn::load(bytes, count));
+    let fold_in = fold_in.transpose().map_err(wrap("fold_in"))?;
+    Ok(Some(Box::new(Factors { count, users, items: (payload, items), index, fold_in })))
 }
 
 impl Scoring for Factors {
+    fn needs_weights(&self) -> bool {
+        self.fold_in.is_some()
+    }
+
+    fn weighting(&self) -> Result<Weighting, Error> {
+        self.fold_in.as_ref().map(FoldIn::weighting).ok_or(Error::Older("serve a basket"))
+    }
+
     fn factors(&self) -> Option<[(&[f32], usize); 2]> {
         Some([(get(&self.users), self.count), (get(&self.items), self.count)])
     }
 
     fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {
         let items = get(&self.items);
-        let user = self.taste(history);
+        let user = &*self.taste(history, control)?;
         let mut all = vec![0f32; items.len() / self.count];
         let rows = (POLL_NUMBERS / self.count).max(1);
         let isa = Isa::detect();
@@ -70,7 +90,7 @@ impl Scoring for Factors {
         control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
         let items = get(&self.items);
-        let user = self.taste(history);
+        let user = &*self.taste(history, control)?;
         let mut scored = Scored { choice, user, items };
         match (candidates, &self.index) {
             (Some(candidates), _) => {
@@ -87,6 +107,27 @@ impl Scoring for Factors {
         Ok(scored.choice)
     }
 
+    fn explain(
+        &self,
+        history: History<'_>,
+        item: u32,
+        control: &dyn Control,
+    ) -> Result<Vec<Reason>, Error> {
+        let fold_in = self.fold_in.as_ref().ok_or(Error::Older("say why it recommends an item"))?;
+        let items = get(&self.items);
+        let had = (history.items, history.weights);
+        let contributions = fold_in.contributions(items, had, item, control)?;
+        let score = dot(&self.taste(history, control)?, row(items, item, self.count));
+        let sum: f64 = contributions.iter().map(|&contribution| f64::from(contribution)).sum();
+        let largest = contributions.iter().fold(score.abs(), |most, part| most.max(part.abs()));
+        let remainder = f64::from(score) - sum;
+        let mut reasons = of_items(history.items.iter().copied().zip(contributions));
+        if remainder.abs() > REMAINDER * f64::from(largest) {
+            reasons.push(Reason::text("remainder", remainder as f32));
+        }
+        Ok(reasons)
+    }
+
     fn similar<'c>(
         &self,
         item: u32,
@@ -96,9 +137,22 @@ impl Scoring for Factors {
         control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
         let items = get(&self.items);
+        let scale = self.fold_in.as_ref().and_then(FoldIn::scale);
+        let mut scaled = vec![0f32; self.count];
         let like = row(items, item, self.count);
-        let like_length = length(like);
-        let cosine = |other: &[f32]| cosine(like, like_length, other);
+        let like = match scale {
+            None => like.to_vec(),
+            Some(scale) => like.iter().zip(scale).map(|(x, scale)| x * scale).collect(),
+        };
+        let like_length = length(&like);
+        let mut cosine = |other: &[f32]| match scale {
+            None => cosine(&like, like_length, other),
+            Some(scale) => {
+                let products = other.iter().zip(scale).map(|(x, scale)| x * scale);
+                scaled.iter_mut().zip(products).for_each(|(scaled, product)| *scaled = product);
+                cosine(&like, like_length, &scaled)
+            }
+        };
         let between_polls = (POLL_NUMBERS / self.count).max(1);
         match candidates {
             Some(candidates) => {
@@ -129,8 +183,15 @@ impl Scoring for Factors {
 
 impl Factors {
     /// The factors of somebody.
-    fn taste(&self, history: History<'_>) -> &[f32] {
-        history.user.map_or(&[], |user| row(get(&self.users), user, self.count))
+    fn taste(&self, history: History<'_>, control: &dyn Control) -> Result<Cow<'_, [f32]>, Error> {
+        match (history.user, &self.fold_in) {
+            (Some(user), _) => Ok(Cow::Borrowed(row(get(&self.users), user, self.count))),
+            (None, Some(fold_in)) => {
+                let row = (history.items, history.weights);
+                Ok(Cow::Owned(fold_in.solve(get(&self.items), row, control)?))
+            }
+            (None, None) => Err(Error::Older("serve a basket")),
+        }
     }
 }
 
@@ -174,17 +235,6 @@ impl Best for Scored<'_, '_> {
             self.choice.offer(item, dot(self.user, row));
         }
     }
-}
-
-/// The cosine of the angle between two vectors, the first of a known length; 0 where one has none.
-fn cosine(a: &[f32], length_of_a: f64, b: &[f32]) -> f32 {
-    let cosine = f64::from(dot(a, b)) / (length_of_a * length(b));
-    if cosine.is_finite() { cosine as f32 } else { 0.0 }
-}
-
-/// The length of a vector.
-fn length(vector: &[f32]) -> f64 {
-    f64::from(dot(vector, vector)).sqrt()
 }
 
 fn row(factors: &[f32], index: u32, count: usize) -> &[f32] {

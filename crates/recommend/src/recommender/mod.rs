@@ -14,6 +14,7 @@ use std::fmt::Debug;
 use teller_numeric::Control;
 use teller_payload::SharedBytes;
 
+use crate::algorithm::weighting::Weighting;
 use crate::ids::StoredIds;
 use crate::{Error, IdRef, IdsView, TopK};
 use choice::Choice;
@@ -62,6 +63,11 @@ trait Scoring: Debug + Send + Sync {
     /// Whether it must be known what the items of a history count.
     fn needs_weights(&self) -> bool {
         false
+    }
+
+    /// What an amount of an item counts for, in a basket of somebody whom no training saw.
+    fn weighting(&self) -> Result<Weighting, Error> {
+        reason::unsupported("serve a basket")
     }
 
     /// The scores of all items for somebody with a history that is not empty.
@@ -134,12 +140,8 @@ impl Recommender {
                 return Err(Error::Inconsistent(what.to_owned()));
             }
         }
-        let missing = match &scoring {
-            Some(scoring) if scoring.needs_weights() => !seen.has_weights(),
-            Some(_) => false,
-            None => seen.has_weights(),
-        };
-        if missing {
+        let needed = scoring.as_ref().is_some_and(|scoring| scoring.needs_weights());
+        if needed != seen.has_weights() {
             let what = "the seen items and the numbers are of different algorithms";
             return Err(Error::Inconsistent(what.to_owned()));
         }
@@ -217,6 +219,39 @@ impl Recommender {
         let candidates = request.candidates;
         let choice = match (&self.scoring, request.user.and_then(|user| self.history(user))) {
             (Some(scoring), Some(history)) => {
+                scoring.choose(history, candidates, request.k, choice, control)?
+            }
+            _ => choice.by_scores(self.popularity(), candidates, control)?,
+        };
+        Ok(choice.top.finish())
+    }
+
+    /// The best items for somebody whom the model does not know and who has a basket of items, as
+    /// [`Self::recommend`] gives them. An item counts as often as it is in the basket; the user of
+    /// the request is not looked at. Without any item that the model knows, the popular items come.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the algorithm knows its users alone, [`Error::Older`] where the
+    /// stored numbers do not tell how others are served.
+    pub fn recommend_from(
+        &self,
+        basket: &[u32],
+        request: &Request<'_>,
+        control: &dyn Control,
+    ) -> Result<Vec<(u32, f32)>, Error> {
+        let known = |item: &u32| (*item as usize) < self.items().len();
+        let mut basket: Vec<u32> = basket.iter().copied().filter(known).collect();
+        basket.sort_unstable();
+        let (items, amounts): (Vec<u32>, Vec<f32>) =
+            basket.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as f32)).unzip();
+        let excluded = if request.include_seen { &[][..] } else { &items };
+        let choice = Choice { top: TopK::new(request.k), excluded };
+        let candidates = request.candidates;
+        let choice = match &self.scoring {
+            Some(scoring) if !items.is_empty() => {
+                let weighting = scoring.weighting()?;
+                let weights: Vec<f32> = amounts.iter().map(|&n| weighting.count(n)).collect();
+                let history = History { user: None, items: &items, weights: &weights };
                 scoring.choose(history, candidates, request.k, choice, control)?
             }
             _ => choice.by_scores(self.popularity(), candidates, control)?,

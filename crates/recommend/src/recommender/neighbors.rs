@@ -7,6 +7,7 @@ use super::reason::{Reason, of_items};
 use super::seen::row;
 use super::{History, Scoring};
 use crate::Error;
+use crate::algorithm::weighting::Weighting;
 
 /// Products between two questions whether to stop: well under a millisecond.
 const POLL: usize = 1 << 18;
@@ -20,6 +21,8 @@ struct Neighbors {
     similarities: Array<f32>,
     /// How many items there are in all. Neighbors beyond them are left out of every score.
     count: usize,
+    /// Versions from before 0.4.0 do not say.
+    weighting: Option<Weighting>,
 }
 
 /// Opens the nearest items.
@@ -31,18 +34,27 @@ pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>
     let wrap = |source| Error::Payload { part: "neighbors", source };
     let (items, shape) = payload.array("items").map_err(wrap)?;
     let count: usize = shape.iter().product();
+    let weighting = match payload.arrays().any(|(name, ..)| name == "weighting") {
+        true => Some(Weighting::stored(&payload).map_err(wrap)?),
+        false => None,
+    };
     Ok(Some(Box::new(Neighbors {
         offsets: payload.array_of("offsets", &[parts.items + 1]).map_err(wrap)?,
         similarities: payload.array_of("similarities", &[count]).map_err(wrap)?,
         items,
         payload,
         count: parts.items,
+        weighting,
     })))
 }
 
 impl Scoring for Neighbors {
     fn needs_weights(&self) -> bool {
         true
+    }
+
+    fn weighting(&self) -> Result<Weighting, Error> {
+        self.weighting.ok_or(Error::Older("serve a basket"))
     }
 
     fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {

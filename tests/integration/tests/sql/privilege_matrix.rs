@@ -48,7 +48,7 @@ fn may(role: &str, need: Need) -> bool {
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate) and `SCHEMA.scans`.
-const FUNCTIONS: [(&str, Need, &str); 34] = [
+const FUNCTIONS: [(&str, Need, &str); 40] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -57,6 +57,28 @@ const FUNCTIONS: [(&str, Need, &str); 34] = [
     ("class_metrics(regclass,integer)", Run, "class_metrics('SCHEMA.scans')"),
     ("recommend(bigint,integer,regclass,bigint[],boolean)", Run, "recommend(1, 1, 'SCHEMA.shop')"),
     ("recommend(text,integer,regclass,text[],boolean)", Run, "recommend('1', 1, 'SCHEMA.shop')"),
+    (
+        "recommend_from(bigint[],integer,regclass,bigint[],boolean)",
+        Run,
+        "recommend_from(ARRAY[1], 1, 'SCHEMA.shop')",
+    ),
+    (
+        "recommend_from(text[],integer,regclass,text[],boolean)",
+        Run,
+        "recommend_from(ARRAY['1'], 1, 'SCHEMA.shop')",
+    ),
+    ("similar_items(bigint,integer,regclass,bigint[])", Run, "similar_items(1, 1, 'SCHEMA.shop')"),
+    ("similar_items(text,integer,regclass,text[])", Run, "similar_items('1', 1, 'SCHEMA.shop')"),
+    (
+        "explain_recommendation(bigint,bigint,regclass)",
+        Run,
+        "explain_recommendation(1, 1, 'SCHEMA.shop')",
+    ),
+    (
+        "explain_recommendation(text,text,regclass)",
+        Run,
+        "explain_recommendation('1', '1', 'SCHEMA.shop')",
+    ),
     ("evaluate(regclass,text,integer)", Run, "evaluate('SCHEMA.shop', 'DATA')"),
     ("training_plot(regclass,integer)", Run, "training_plot('SCHEMA.shop')"),
     (
