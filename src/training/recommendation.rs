@@ -1,5 +1,7 @@
 //! Training of recommenders.
 
+use std::sync::Arc;
+
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 use teller_recommend::{
@@ -22,11 +24,11 @@ const COLUMNS: [Column; 3] = [
 ];
 
 /// Checked options of a recommender.
-pub struct Plan(Box<dyn Algorithm>);
+pub struct Plan(Arc<dyn Algorithm>);
 
 impl Plan {
     pub fn read(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self(read_algorithm(options)?))
+        Ok(Self(read_algorithm(options)?.into()))
     }
 
     pub fn seed(&self) -> Option<u64> {
@@ -34,33 +36,39 @@ impl Plan {
     }
 
     /// Reads and checks the data.
-    pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit + '_>, RowsRead), Error> {
+    pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit>, RowsRead), Error> {
         let limit = settings::max_training_memory();
         let (interactions, read) = read_interactions(query, limit)?;
         let data = Dataset { interactions };
         let size = data.size();
         let needed = |algorithm: &dyn Algorithm| memory_needed(algorithm, &size);
-        if needed(&*self.0) > limit {
+        let fits = |algorithm: &dyn Algorithm| needed(algorithm) <= limit;
+        let smaller = || self.0.with_less_memory().filter(|smaller| fits(&**smaller));
+        let algorithm = if fits(&*self.0) {
+            Arc::clone(&self.0)
+        } else if let Some(smaller) = smaller() {
+            smaller.into()
+        } else {
             let Size { users, items, interactions, .. } = size;
             let what = format!("{interactions} interactions of {users} users with {items} items");
             let fits = most(1..=1024, |factors| {
                 let fewer = self.0.with_fewer_factors(factors as usize);
-                fewer.is_some_and(|algorithm| needed(&*algorithm) <= limit)
+                fewer.is_some_and(|fewer| needed(&*fewer) <= limit)
             });
             let fits = fits.map(|factors| format!("{factors} factors"));
             let needed = needed(&*self.0);
             return Err(Error::TrainingMemory { what, needed, limit, fits });
-        }
-        Ok((Box::new(Prepared { algorithm: &*self.0, data }), read))
+        };
+        Ok((Box::new(Prepared { algorithm, data }), read))
     }
 }
 
-struct Prepared<'p> {
-    algorithm: &'p dyn Algorithm,
+struct Prepared {
+    algorithm: Arc<dyn Algorithm>,
     data: Dataset,
 }
 
-impl Fit for Prepared<'_> {
+impl Fit for Prepared {
     fn step_noun(&self) -> &'static str {
         self.algorithm.step_noun()
     }

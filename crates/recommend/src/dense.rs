@@ -179,6 +179,16 @@ pub(crate) fn cholesky_inverse(upper: &[f64], n: usize) -> Vec<f64> {
     inverse
 }
 
+/// The last column of the inverse of `U'U`.
+pub(crate) fn last_column_of_inverse(upper: &[f32], n: usize, column: &mut Vec<f32>) {
+    column.clear();
+    column.resize(n, 0.0);
+    let Some(last) = column.last_mut() else { return };
+    // U' x = e is solved by the last row alone; what U x = b does is in `cholesky_solve`.
+    *last = 1.0;
+    cholesky_solve(upper, n, column);
+}
+
 /// `U^-1`, n x n, with zero columns for the directions left out.
 pub(crate) fn upper_inverse(upper: &[f64], n: usize) -> Vec<f64> {
     // The solution of U'x = e_i is column i of the inverse of U', so row i of that of U.

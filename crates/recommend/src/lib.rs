@@ -46,10 +46,12 @@ mod index;
 mod interactions;
 pub mod metrics;
 mod recommender;
+mod symmetric;
 mod top_k;
 mod vectors;
 
 pub use algorithm::als::{AlsParams, Solver};
+pub use algorithm::ease::EaseParams;
 pub use algorithm::item_knn::{ItemKnnParams, Similarity};
 pub use algorithm::popular::Popular;
 pub use algorithm::svd::SvdParams;

@@ -23,6 +23,8 @@ fn algorithms() -> Vec<Value> {
         json!({"algorithm": "svd", "factors": 3}),
         json!({"algorithm": "item_knn"}),
         json!({"algorithm": "item_knn", "similarity": "cosine", "neighbors": 30}),
+        json!({"algorithm": "ease"}),
+        json!({"algorithm": "ease", "neighbors": 20}),
         json!({"algorithm": "popular"}),
     ]
 }
@@ -180,7 +182,7 @@ fn a_basket_is_served_like_a_user() {
             bits(&ask_from(&recommender, &basket, some).unwrap()),
             bits(&best[best.len() - 5..])
         );
-        if given["algorithm"] != "popular" {
+        if !["popular", "ease"].contains(&given["algorithm"].as_str().unwrap()) {
             let once = ask_from(&recommender, &[3, 7, 30], all).unwrap();
             assert_ne!(bits(&once), bits(&best), "{given} counts an item but once");
         }
@@ -195,6 +197,8 @@ fn a_basket_of_what_a_user_had_is_that_user() {
     let data = dataset(rows.into_iter().map(|((user, item), weight)| (user, item, weight)));
     for (given, tolerance) in [
         (json!({"algorithm": "svd", "factors": 3}), 1e-4),
+        (json!({"algorithm": "ease"}), 1e-5),
+        (json!({"algorithm": "ease", "neighbors": 20}), 0.0),
         (json!({"algorithm": "item_knn"}), 0.0),
         (json!({"algorithm": "item_knn", "similarity": "cosine"}), 0.0),
         // The last sweep moves items after users: close, but not equal.
@@ -231,7 +235,8 @@ fn reasons_add_up_to_the_score() {
                 let sum: f64 = contributions.clone().sum();
                 let size = contributions.map(f64::abs).fold(f64::from(score.abs()), f64::max);
                 let off = (sum - f64::from(score)).abs();
-                assert!(off <= 1e-4 * size, "{given}: {sum} is not {score}: {reasons:?}");
+                // Scores are of the size of 1: what is nearly nothing may be a difference of such.
+                assert!(off <= 1e-4 * size + 1e-6, "{given}: {sum} is not {score}: {reasons:?}");
                 let seen = user.map_or(&[][..], |user| recommender.seen(user));
                 for reason in &reasons {
                     if let Because::Item(had) = reason.because {
@@ -384,12 +389,13 @@ fn evaluation_counts_users_and_leaves_out_what_was_seen() {
 
 #[test]
 fn altered_bytes_are_refused_and_forged_ones_survived() {
-    let data = dataset(uneven(30, 40, 200));
+    let wide = dataset(uneven(30, 40, 200));
+    let tall = dataset(uneven(40, 30, 200));
     let mut stream = Stream::new(5, "mutations", 0);
-    for given in algorithms() {
-        let intact = parts(&train(&given, &data));
+    for (given, data) in algorithms().iter().flat_map(|given| [(given, &wide), (given, &tall)]) {
+        let intact = parts(&train(given, data));
         let mut loaded = 0;
-        for round in 0..1500 {
+        for round in 0..1000 {
             let mut forged = intact.clone();
             let names: Vec<&String> = intact.keys().collect();
             let name = names[stream.below(names.len() as u32) as usize];
@@ -551,7 +557,7 @@ fn memory_is_estimated_without_overflow() {
         let algorithm = algorithm(&given);
         let size = Size { users: 1_000, items: 1_000, interactions: 10_000, texts: 0 };
         let small = memory_needed(&*algorithm, &size);
-        assert!((10_000 * 8..10_000_000).contains(&small), "{given}: {small}");
+        assert!((10_000 * 8..20_000_000).contains(&small), "{given}: {small}");
         let most =
             Size { users: u64::MAX, items: u64::MAX, interactions: u64::MAX, texts: u64::MAX };
         assert!(memory_needed(&*algorithm, &most) == u64::MAX);

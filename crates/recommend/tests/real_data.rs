@@ -30,6 +30,10 @@ fn last_fm_plays() {
     let als = ndcg_at_10(&plays, json!({"algorithm": "als"}));
     let svd = ndcg_at_10(&plays, json!({"algorithm": "svd"}));
     let near = ndcg_at_10(&plays, json!({"algorithm": "item_knn"}));
+    let ease = ndcg_at_10(&plays, json!({"algorithm": "ease"}));
+    let blocks = ndcg_at_10(&plays, json!({"algorithm": "ease", "neighbors": 200}));
+    assert!(ease >= 2.5 * popular, "{ease} {popular}");
+    assert!(blocks >= 0.95 * ease, "{blocks} {ease}");
     assert!(als >= 2.6 * popular, "{als} {popular}");
     assert!(svd >= 2.1 * popular, "{svd} {popular}");
     assert!(near >= 2.3 * popular, "{near} {popular}");
@@ -46,6 +50,10 @@ fn movielens_ratings() {
     let als = ndcg_at_10(&liked, json!({"algorithm": "als"}));
     let svd = ndcg_at_10(&liked, json!({"algorithm": "svd"}));
     let near = ndcg_at_10(&liked, json!({"algorithm": "item_knn"}));
+    let ease = ndcg_at_10(&liked, json!({"algorithm": "ease"}));
+    let blocks = ndcg_at_10(&liked, json!({"algorithm": "ease", "neighbors": 200}));
+    assert!(ease >= 1.8 * popular, "{ease} {popular}");
+    assert!(blocks >= 0.95 * ease, "{blocks} {ease}");
     assert!(als >= 1.7 * popular, "{als} {popular}");
     assert!(svd >= 1.7 * popular, "{svd} {popular}");
     assert!(near >= 1.7 * popular, "{near} {popular}");

@@ -98,28 +98,37 @@ impl Algorithm for ItemKnnParams {
         let data = &dataset.interactions;
         let history = self.weighting.apply(data.by_user()).into_owned();
         let items = data.items().len();
-        let by_user = weighted(self.similarity, &history, items);
-        let by_item = by_user.transpose(items, control)?;
-        let rows: Vec<Vec<(u32, f32)>> = (0..items.div_ceil(ITEMS))
-            .into_par_iter()
-            .map_init(
-                || (vec![0f32; items], Vec::new()),
-                |(sums, touched), chunk| {
-                    let chunk = chunk * ITEMS..items.min((chunk + 1) * ITEMS);
-                    let items = chunk.map(|item| {
-                        similarities(&by_user, &by_item, item, sums, touched, control)?;
-                        Ok(best(sums, touched, self.neighbors))
-                    });
-                    items.collect::<Result<Vec<_>, Error>>()
-                },
-            )
-            .collect::<Result<Vec<_>, Error>>()?
-            .into_iter()
-            .flatten()
-            .collect();
+        let rows = nearest(self.similarity, &history, items, self.neighbors, control)?;
         let numbers = Numbers::neighbors(rows, history.values, self.weighting);
         Ok(FittedRecommender::new(dataset, numbers))
     }
+}
+
+/// For each item the most similar others, by item, at most so many.
+pub(super) fn nearest(
+    similarity: Similarity,
+    history: &Csr,
+    items: usize,
+    most: usize,
+    control: &dyn Control,
+) -> Result<Vec<Vec<(u32, f32)>>, Cancelled> {
+    let by_user = weighted(similarity, history, items);
+    let by_item = by_user.transpose(items, control)?;
+    let rows = (0..items.div_ceil(ITEMS))
+        .into_par_iter()
+        .map_init(
+            || (vec![0f32; items], Vec::new()),
+            |(sums, touched), chunk| {
+                let chunk = chunk * ITEMS..items.min((chunk + 1) * ITEMS);
+                let items = chunk.map(|item| {
+                    similarities(&by_user, &by_item, item, sums, touched, control)?;
+                    Ok(best(sums, touched, most))
+                });
+                items.collect::<Result<Vec<_>, Cancelled>>()
+            },
+        )
+        .collect::<Result<Vec<_>, Cancelled>>()?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
 /// Adds up an item's products with all others that share a user with it: `touched`.

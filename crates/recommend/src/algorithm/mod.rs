@@ -1,6 +1,7 @@
 //! The algorithms, one a file.
 
 pub(crate) mod als;
+pub(crate) mod ease;
 pub(crate) mod item_knn;
 pub(crate) mod least_squares;
 pub(crate) mod popular;
@@ -12,7 +13,9 @@ use std::fmt::Debug;
 use teller_numeric::{Control, OptionError, Options};
 use teller_payload::{CheckpointError, SharedBytes};
 
-use crate::{AlsParams, Dataset, Error, FittedRecommender, ItemKnnParams, Popular, SvdParams};
+use crate::{
+    AlsParams, Dataset, EaseParams, Error, FittedRecommender, ItemKnnParams, Popular, SvdParams,
+};
 
 /// An algorithm with its checked parameters.
 pub trait Algorithm: Debug + Send + Sync {
@@ -31,6 +34,11 @@ pub trait Algorithm: Debug + Send + Sync {
 
     /// The same with `factors` of them, where there are factors and more than so many now.
     fn with_fewer_factors(&self, _factors: usize) -> Option<Box<dyn Algorithm>> {
+        None
+    }
+
+    /// An approximation of the same that takes less memory, where there is one.
+    fn with_less_memory(&self) -> Option<Box<dyn Algorithm>> {
         None
     }
 
@@ -90,6 +98,7 @@ pub fn read(options: &mut Options<'_>) -> Result<Box<dyn Algorithm>, OptionError
         &[
             ("als", |options| Ok(Box::new(AlsParams::read(options)?))),
             ("svd", |options| Ok(Box::new(SvdParams::read(options)?))),
+            ("ease", |options| Ok(Box::new(EaseParams::read(options)?))),
             ("item_knn", |options| Ok(Box::new(ItemKnnParams::read(options)?))),
             ("popular", |_| Ok(Box::new(Popular))),
         ],

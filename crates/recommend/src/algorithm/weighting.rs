@@ -14,6 +14,8 @@ pub enum Weighting {
     Log,
     /// The weight itself.
     Linear,
+    /// 1, whatever the weight.
+    Binary,
 }
 
 impl Weighting {
@@ -26,6 +28,7 @@ impl Weighting {
         match self {
             Self::Log => 0,
             Self::Linear => 1,
+            Self::Binary => 2,
         }
     }
 
@@ -34,10 +37,11 @@ impl Weighting {
         match payload.get(payload.array_of::<u32>("weighting", &[1])?)[0] {
             0 => Ok(Self::Log),
             1 => Ok(Self::Linear),
+            2 => Ok(Self::Binary),
             other => Err(PayloadError::Value {
                 name: "weighting".to_owned(),
                 got: other.to_string(),
-                expected: "0 or 1",
+                expected: "0, 1 or 2",
             }),
         }
     }
@@ -47,6 +51,7 @@ impl Weighting {
         match self {
             Self::Log => (libm::log1p(f64::from(weight)) / std::f64::consts::LN_2) as f32,
             Self::Linear => weight,
+            Self::Binary => 1.0,
         }
     }
 
@@ -83,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_weighting_is_known_by_its_code() {
-        for weighting in [Weighting::Log, Weighting::Linear] {
+        for weighting in [Weighting::Log, Weighting::Linear, Weighting::Binary] {
             let code = [weighting.code()];
             let mut writer = teller_payload::PayloadWriter::new();
             writer.array("weighting", &[1], &code);

@@ -2,7 +2,9 @@
 //! that an answer relies on is checked when they are loaded.
 
 mod choice;
+mod ease;
 mod factors;
+mod item_weights;
 mod neighbors;
 mod parts;
 mod reason;
@@ -119,7 +121,7 @@ trait Scoring: Debug + Send + Sync {
 /// Opens an algorithm's parts, if they are among these.
 type Load = fn(&Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>;
 
-const SCORINGS: [Load; 2] = [factors::load, neighbors::load];
+const SCORINGS: [Load; 4] = [factors::load, neighbors::load, ease::load, item_weights::load];
 
 impl Recommender {
     /// Checks and opens the parts that [`crate::FittedRecommender::parts`] made. Parts of other

@@ -4,7 +4,7 @@ use postgres::Client;
 use postgres::error::SqlState;
 use teller_tests::{Database, Statements};
 
-const ALGORITHMS: [&str; 4] = ["als", "svd", "item_knn", "popular"];
+const ALGORITHMS: [&str; 5] = ["als", "svd", "ease", "item_knn", "popular"];
 
 fn trained(algorithm: &str) -> Client {
     let mut client = Database::new().connect();
@@ -19,7 +19,7 @@ fn items(client: &mut Client, arguments: &str) -> Vec<i64> {
 
 #[test]
 fn the_missing_item_of_the_own_group_comes_first() {
-    for algorithm in ["als", "svd", "item_knn"] {
+    for algorithm in ["als", "svd", "ease", "item_knn"] {
         let mut client = trained(algorithm);
         for user in 1..=40 {
             let group = if user <= 20 { 1..=5 } else { 6..=10 };

@@ -270,6 +270,26 @@ fn what_would_fit_in_memory_is_said() {
         .refused(&train("image_classification", &scans(most + 1), once), &SqlState::OUT_OF_MEMORY);
 }
 
+/// The exact weights of all items would not fit: those of the nearest do, and the version tells it.
+#[test]
+fn an_approximation_takes_over_where_memory_is_short() {
+    let mut client = Database::new().connect();
+    let data = "SELECT u AS user_id, (u * i * 7919) % 1500 AS item_id
+                FROM generate_series(1, 2000) u, generate_series(1, 4) i";
+    let neighbors = |client: &mut Client, limit: &str| -> Option<f64> {
+        client.run(&format!("SET teller.max_training_memory = '{limit}'"));
+        client.run(&train("recommendation", data, r#"{"algorithm": "ease"}"#));
+        let metric = "SELECT (metrics->>'neighbors')::float8 FROM teller.model_versions
+                      ORDER BY version DESC LIMIT 1";
+        client.query_one(metric, &[]).unwrap().get(0)
+    };
+    assert_eq!(neighbors(&mut client, "1GB"), None);
+    assert!(neighbors(&mut client, "16MB").is_some_and(|neighbors| neighbors > 0.0));
+    client.run("SET teller.max_training_memory = '2MB'");
+    let refused = train("recommendation", data, r#"{"algorithm": "ease"}"#);
+    client.refused(&refused, &SqlState::OUT_OF_MEMORY);
+}
+
 /// Training again tells it as the first training does.
 #[test]
 fn what_would_fit_is_said_when_training_again() {
