@@ -1,8 +1,6 @@
 //! Sums over factors. A dot product has 16 fixed lanes, added up by one fixed tree: the same bits
 //! with vectors of any width, and fast where rows lie in place one after the other.
 
-use teller_numeric::Isa;
-
 const LANES: usize = 16;
 
 /// `a · b`, of the shorter's length.
@@ -48,21 +46,11 @@ pub(crate) fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
     }
 }
 
-/// `out[i] = rows[i] · vector` for rows of the vector's length.
-pub(crate) fn scores(isa: Isa, vector: &[f32], rows: &[f32], out: &mut [f32]) {
-    isa.vectorize(each_score, (vector, rows, out));
-}
-
-#[inline(always)]
-fn each_score((vector, rows, out): (&[f32], &[f32], &mut [f32])) {
-    for (out, row) in out.iter_mut().zip(rows.chunks_exact(vector.len().max(1))) {
-        *out = dot(vector, row);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use teller_numeric::Isa;
+    use teller_numeric::kernels::dots;
 
     use super::*;
 
@@ -81,18 +69,10 @@ mod tests {
         }
 
         #[test]
-        fn scores_are_dot_products((x, seed) in vectors()) {
-            let n = x.len();
-            let matrix: Vec<f32> =
-                (0..n * n).map(|i| seed[i % n] * seed[i / n] + seed[(i * 7) % n]).collect();
-            let mut got = vec![f32::NAN; n];
-            for isa in Isa::available() {
-                scores(isa, &x, &matrix, &mut got);
-                for (row, got) in got.iter().enumerate() {
-                    let score = dot(&x, &matrix[row * n..(row + 1) * n]);
-                    prop_assert_eq!(got.to_bits(), score.to_bits(), "{}", isa.name());
-                }
-            }
+        fn a_dot_product_is_that_of_the_kernels((a, b) in vectors()) {
+            let mut out = [f32::NAN];
+            dots(Isa::detect(), &a, &b, &mut out);
+            prop_assert_eq!(out[0].to_bits(), dot(&a, &b).to_bits());
         }
     }
 }

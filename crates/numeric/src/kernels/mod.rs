@@ -9,11 +9,13 @@
 pub mod codes;
 mod contraction;
 mod depthwise;
+mod dots;
 mod lanes;
 mod narrow;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pooling;
+mod prefetch;
 mod scalar;
 mod simd;
 mod windows;
@@ -25,7 +27,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 pub use contraction::{Contraction, Grid, Start};
 pub use depthwise::Depthwise;
+pub use dots::{dots, dots_at};
 pub use pooling::Unpool;
+pub use prefetch::prefetch;
 use simd::Simd;
 pub use simd::Work;
 pub use windows::Windows;

@@ -46,6 +46,22 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: `self` proves NEON.
+        unsafe { vmulq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sum16(self, [a, b, c, d]: [float32x4_t; 4]) -> f32 {
+        // SAFETY: `self` proves NEON.
+        unsafe {
+            let four = vaddq_f32(vaddq_f32(a, c), vaddq_f32(b, d));
+            let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+            vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
+        }
+    }
+
+    #[inline(always)]
     fn if_greater(
         self,
         a: float32x4_t,

@@ -36,6 +36,17 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+
+    #[inline(always)]
+    fn sum16(self, [a, b, c, d]: [Self::Vector; 4]) -> f32 {
+        let four = self.add(self.add(a, c), self.add(b, d));
+        (four[0] + four[2]) + (four[1] + four[3])
+    }
+
+    #[inline(always)]
     fn if_greater(
         self,
         a: Self::Vector,

@@ -23,6 +23,13 @@ pub(super) trait Simd: Copy {
     /// `a - b`.
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// `a * b`.
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// The sum of 16 numbers, in as many vectors as they fill, by halves: the first 8 and the last
+    /// 8 are added by lane, so are the first 4 and the last 4 of these, and so on.
+    fn sum16(self, numbers: [Self::Vector; 4]) -> f32;
+
     /// `if a > b { yes } else { no }` by lane.
     fn if_greater(
         self,

@@ -46,6 +46,26 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sum16(self, [numbers, ..]: [__m512; 4]) -> f32 {
+        // SAFETY: `self` proves AVX-512F, and with it AVX.
+        unsafe {
+            let high = _mm512_castpd_ps(_mm512_castsi512_pd(_mm512_shuffle_i64x2::<0b0000_1110>(
+                _mm512_castps_si512(numbers),
+                _mm512_castps_si512(numbers),
+            )));
+            let eight =
+                _mm256_add_ps(_mm512_castps512_ps256(numbers), _mm512_castps512_ps256(high));
+            sum8(eight)
+        }
+    }
+
+    #[inline(always)]
     fn if_greater(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
         // SAFETY: `self` proves AVX-512F.
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes) }
@@ -145,6 +165,18 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sum16(self, [low, high, ..]: [__m256; 4]) -> f32 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { sum8(_mm256_add_ps(low, high)) }
+    }
+
+    #[inline(always)]
     fn if_greater(self, a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) }
@@ -203,5 +235,19 @@ impl Simd for Avx2 {
         }
         // SAFETY: `self` proves the features.
         unsafe { run(work) }
+    }
+}
+
+/// The sum of 8 numbers by halves.
+///
+/// # Safety
+/// The processor must have AVX.
+#[inline(always)]
+unsafe fn sum8(numbers: __m256) -> f32 {
+    // SAFETY: the caller grants AVX.
+    unsafe {
+        let four = _mm_add_ps(_mm256_castps256_ps128(numbers), _mm256_extractf128_ps::<1>(numbers));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
     }
 }

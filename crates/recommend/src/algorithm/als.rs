@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use teller_numeric::{
-    Cancelled, CheckpointBytes, Control, Moment, OptionError, Options, Step, Stream,
+    Cancelled, CheckpointBytes, Control, Isa, Moment, OptionError, Options, Step, Stream,
 };
 use teller_payload::{CheckpointError, SharedBytes, TrainingKey};
 
@@ -19,8 +19,8 @@ use crate::csr::Csr;
 use crate::dense::{gram, gram_memory};
 use crate::fitted::{FittedFactors, Numbers};
 use crate::fold_in::FoldIn;
-use crate::vectors::dot;
 use crate::{Dataset, Error, FittedRecommender, index};
+use teller_numeric::kernels::dots_at;
 
 /// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
 const REVISION: u32 = 1;
@@ -277,6 +277,7 @@ fn mean_loss(
 ) -> Result<f64, Cancelled> {
     const ROWS: usize = 64;
     let f = model.f;
+    let isa = Isa::detect();
     let parts = users
         .par_chunks(ROWS * f)
         .enumerate()
@@ -285,12 +286,16 @@ fn mean_loss(
             let (mut loss, mut confidence) = (0f64, 0f64);
             for (i, user) in users.chunks_exact(f).enumerate() {
                 let (columns, weights) = by_user.row(chunk * ROWS + i);
-                for (&item, &weight) in columns.iter().zip(weights) {
-                    let score = f64::from(dot(user, &items[item as usize * f..][..f]));
-                    let extra = f64::from(extra_confidence(model.alpha, weight));
-                    // The pair's part of the sum over all pairs below is score^2.
-                    loss += (1.0 + extra) * (1.0 - score) * (1.0 - score) - score * score;
-                    confidence += extra;
+                let mut scores = [0f32; 64];
+                for (columns, weights) in columns.chunks(64).zip(weights.chunks(64)) {
+                    dots_at(isa, user, items, columns, &mut scores);
+                    for (&weight, &score) in weights.iter().zip(&scores) {
+                        let score = f64::from(score);
+                        let extra = f64::from(extra_confidence(model.alpha, weight));
+                        // The pair's part of the sum over all pairs below is score^2.
+                        loss += (1.0 + extra) * (1.0 - score) * (1.0 - score) - score * score;
+                        confidence += extra;
+                    }
                 }
             }
             Ok((loss, confidence))

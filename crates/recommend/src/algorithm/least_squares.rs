@@ -9,6 +9,7 @@
 //! of the work of three conjugate-gradient steps.
 
 use rayon::prelude::*;
+use teller_numeric::kernels::{Work, dots, dots_at, prefetch};
 use teller_numeric::{Cancelled, Control, Isa};
 
 use super::als::{Solver, extra_confidence};
@@ -26,6 +27,12 @@ const SQUARES: usize = 1 << 27;
 const BLOCK: usize = 64;
 /// Numbers that a row's interactions may be copied together into: half a second-level cache.
 const GATHERED: usize = 1 << 17;
+/// Interactions of one row that are added at once, and columns of them.
+const CHOSEN: usize = 64;
+const WIDE: usize = 64;
+/// Rows that are asked for while the row before is solved: what the nearest caches hold.
+const PREFETCHED: usize = 128;
+const AHEAD: usize = 12;
 /// Interactions of one row between two questions whether to stop.
 const POLL: usize = 1 << 13;
 
@@ -127,6 +134,10 @@ pub(crate) fn solve(
                 control.check()?;
                 for (i, x) in solved.chunks_exact_mut(f).enumerate() {
                     let row = side.interactions.row(done + chunk * ROWS + i);
+                    if i + 1 < ROWS && done + chunk * ROWS + i + 1 < rows {
+                        let soon = side.interactions.row(done + chunk * ROWS + i + 1).0;
+                        soon.iter().take(PREFETCHED).for_each(|&c| prefetch(problem.row(c)));
+                    }
                     match (&directly, model.solver) {
                         (Some(z), _) if row.0.len() <= few => {
                             solve_few(&problem, z, row, x, scratch);
@@ -188,11 +199,10 @@ fn solve_few(
         *t = (1.0 + extra) / *root;
     }
     for i in 0..n {
-        let y = problem.row(columns[i]);
-        for j in i..n {
-            matrix[i * n + j] = roots[i] * roots[j] * dot(y, z_row(columns[j]));
-        }
-        matrix[i * n + i] += 1.0;
+        let row = &mut matrix[i * n..][i..n];
+        dots_at(problem.isa, problem.row(columns[i]), z, &columns[i..], row);
+        row.iter_mut().zip(&roots[i..]).for_each(|(x, root)| *x *= roots[i] * root);
+        row[0] += 1.0;
     }
     cholesky(matrix, n);
     cholesky_solve(matrix, n, t);
@@ -261,29 +271,61 @@ impl Gathered<'_, '_> {
             if self.first != Some(first) {
                 problem.control.check()?;
                 self.factors.clear();
-                let rows = columns.iter().map(|&column| problem.row(column));
-                rows.for_each(|row| self.factors.extend_from_slice(row));
+                for (at, &column) in columns.iter().enumerate() {
+                    if at + AHEAD >= PREFETCHED
+                        && let Some(&soon) = columns.get(at + AHEAD)
+                    {
+                        prefetch(problem.row(soon));
+                    }
+                    self.factors.extend_from_slice(problem.row(column));
+                }
                 self.first = Some(first);
             }
-            let mut chosen = [[0f32; 2]; 64];
-            let rows = self.factors.chunks(chosen.len() * problem.f);
-            for (rows, weights) in rows.zip(weights.chunks(chosen.len())) {
-                for (chosen, &weight) in chosen.iter_mut().zip(weights) {
-                    *chosen = coefficients(extra_confidence(problem.alpha, weight));
+            let mut factors = [0f32; CHOSEN];
+            let rows = self.factors.chunks(CHOSEN * problem.f);
+            for (rows, weights) in rows.zip(weights.chunks(CHOSEN)) {
+                dots(problem.isa, x, rows, &mut factors[..weights.len()]);
+                for (factor, &weight) in factors.iter_mut().zip(weights) {
+                    let [a, b] = coefficients(extra_confidence(problem.alpha, weight));
+                    *factor = a + b * *factor;
                 }
-                problem.isa.vectorize(add_rows, (rows, &chosen[..], x, &mut *sums));
+                let factors = &factors[..weights.len()];
+                problem.isa.run(AddRows { rows, factors, sums: &mut *sums });
             }
         }
         Ok(())
     }
 }
 
-type Rows<'a> = (&'a [f32], &'a [[f32; 2]], &'a [f32], &'a mut [f32]);
+/// Adds rows times a factor each to sums.
+struct AddRows<'a> {
+    rows: &'a [f32],
+    factors: &'a [f32],
+    sums: &'a mut [f32],
+}
 
-#[inline(always)]
-fn add_rows((rows, coefficients, x, sums): Rows<'_>) {
-    for (y, [a, b]) in rows.chunks_exact(x.len()).zip(coefficients) {
-        axpy(a + b * dot(y, x), y, sums);
+impl Work for AddRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { rows, factors, sums } = self;
+        let width = sums.len();
+        // Sums of some columns stay in registers while all rows pass.
+        let (wide, rest) = sums.as_chunks_mut::<WIDE>();
+        for (first, sums) in (0..).step_by(WIDE).zip(wide) {
+            let mut held = *sums;
+            for (y, factor) in rows.chunks_exact(width).zip(factors) {
+                for (held, y) in held.iter_mut().zip(&y[first..first + WIDE]) {
+                    *held += factor * y;
+                }
+            }
+            *sums = held;
+        }
+        let first = width - rest.len();
+        for (y, factor) in rows.chunks_exact(width).zip(factors) {
+            axpy(*factor, &y[first..], rest);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use teller_numeric::kernels::{dots, dots_at};
 use teller_numeric::{Control, Isa};
 
 use super::choice::Choice;
@@ -10,7 +11,7 @@ use crate::Error;
 use crate::algorithm::weighting::Weighting;
 use crate::fold_in::FoldIn;
 use crate::index::{Best, ItemIndex};
-use crate::vectors::{cosine, dot, length, scores};
+use crate::vectors::{cosine, dot, length};
 
 /// Items scored between two looks at the threshold.
 const BLOCK: usize = 256;
@@ -76,7 +77,7 @@ impl Scoring for Factors {
         let isa = Isa::detect();
         for (items, all) in items.chunks(rows * self.count).zip(all.chunks_mut(rows)) {
             control.check()?;
-            scores(isa, user, items, all);
+            dots(isa, user, items, all);
         }
         Ok(all)
     }
@@ -93,12 +94,7 @@ impl Scoring for Factors {
         let user = &*self.taste(history, control)?;
         let mut scored = Scored { choice, user, items };
         match (candidates, &self.index) {
-            (Some(candidates), _) => {
-                for candidates in candidates.chunks((POLL_NUMBERS / self.count).max(1)) {
-                    control.check()?;
-                    candidates.iter().for_each(|&item| scored.consider(item));
-                }
-            }
+            (Some(candidates), _) => scored.consider_some(candidates, control)?,
             (None, Some(index))
                 if k <= items.len() / self.count / SEARCHED_SHARE
                     && index.search(user, &mut scored, control)? => {}
@@ -203,6 +199,24 @@ struct Scored<'a, 'c> {
 }
 
 impl Scored<'_, '_> {
+    fn consider_some(&mut self, items: &[u32], control: &dyn Control) -> Result<(), Error> {
+        let f = self.user.len().max(1);
+        let isa = Isa::detect();
+        let mut block_scores = [0f32; BLOCK];
+        for items in items.chunks((POLL_NUMBERS / f).next_multiple_of(BLOCK)) {
+            control.check()?;
+            for block in items.chunks(BLOCK) {
+                dots_at(isa, self.user, self.items, block, &mut block_scores[..block.len()]);
+                for (&item, &score) in block.iter().zip(&block_scores) {
+                    if (item as usize) < self.items.len() / f {
+                        self.choice.offer(item, score);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn consider_all(&mut self, control: &dyn Control) -> Result<(), Error> {
         let f = self.user.len().max(1);
         let between_polls = (POLL_NUMBERS / f).next_multiple_of(BLOCK);
@@ -213,7 +227,7 @@ impl Scored<'_, '_> {
             control.check()?;
             for block in items.chunks(BLOCK * f) {
                 let block_scores = &mut block_scores[..block.len() / f];
-                scores(isa, self.user, block, block_scores);
+                dots(isa, self.user, block, block_scores);
                 for &score in &*block_scores {
                     self.choice.offer(item, score);
                     item += 1;
