@@ -25,7 +25,7 @@ test: ## Test the crates, then the extension in a private server
 
 bench: install ## Measure what SQL costs, all of it or ONLY=first_call
 	@scripts/setup.sh peers
-	@scripts/peers.sh serving
+	@scripts/peers.sh serving recommend
 	cargo bench -q -p teller-tests --bench sql -- $(ONLY)
 
 bench-engine: ## Measure the network engine beside ONNX Runtime, Keras and PyTorch, its kernel beside gemm

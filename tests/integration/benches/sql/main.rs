@@ -9,6 +9,7 @@ mod first_call;
 mod images;
 mod memory;
 mod models;
+mod recommend;
 mod report;
 mod resolve;
 mod timing;
@@ -19,12 +20,13 @@ use report::Report;
 
 type Subject = fn(&Models, &Report);
 
-const SUBJECTS: [(&str, Subject); 5] = [
+const SUBJECTS: [(&str, Subject); 6] = [
     ("first_call", first_call::run),
     ("resolve", resolve::run),
     ("memory", memory::run),
     ("images", images::run),
     ("training", training::run),
+    ("recommend", recommend::run),
 ];
 
 fn main() {

@@ -24,6 +24,11 @@ impl Models {
         models
     }
 
+    /// The database's name.
+    pub(crate) fn name(&self) -> &str {
+        self.database.name()
+    }
+
     /// A new session.
     pub(crate) fn connect(&self) -> Client {
         self.database.connect()
