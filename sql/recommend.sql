@@ -74,3 +74,42 @@ CREATE FUNCTION teller.explain_recommendation(
     AS 'MODULE_PATHNAME', 'explain_recommendation_text_wrapper';
 COMMENT ON FUNCTION teller.explain_recommendation(text, text, regclass) IS
     'What the score of an item for a user is made of: contributions that add up to it';
+
+-- The candidates are what a query returns. Not for parallel plans: PostgreSQL has no subtransactions
+-- in them, in which such a query is read.
+
+CREATE FUNCTION teller.recommend_among(
+        user_id bigint, candidates_query text, k int DEFAULT 10,
+        model regclass DEFAULT NULL, include_seen boolean DEFAULT false)
+    RETURNS TABLE(rank int, item_id bigint, score real)
+    LANGUAGE c STABLE PARALLEL UNSAFE COST 50000 ROWS 10
+    AS 'MODULE_PATHNAME', 'recommend_among_bigint_wrapper';
+COMMENT ON FUNCTION teller.recommend_among(bigint, text, int, regclass, boolean) IS
+    'The k best items for a user among those that a SELECT returns to the caller';
+
+CREATE FUNCTION teller.recommend_among(
+        user_id text, candidates_query text, k int DEFAULT 10,
+        model regclass DEFAULT NULL, include_seen boolean DEFAULT false)
+    RETURNS TABLE(rank int, item_id text, score real)
+    LANGUAGE c STABLE PARALLEL UNSAFE COST 50000 ROWS 10
+    AS 'MODULE_PATHNAME', 'recommend_among_text_wrapper';
+COMMENT ON FUNCTION teller.recommend_among(text, text, int, regclass, boolean) IS
+    'The k best items for a user among those that a SELECT returns to the caller';
+
+CREATE FUNCTION teller.recommend_from_among(
+        items bigint[], candidates_query text, k int DEFAULT 10,
+        model regclass DEFAULT NULL, include_seen boolean DEFAULT false)
+    RETURNS TABLE(rank int, item_id bigint, score real)
+    LANGUAGE c STABLE PARALLEL UNSAFE COST 50000 ROWS 10
+    AS 'MODULE_PATHNAME', 'recommend_from_among_bigint_wrapper';
+COMMENT ON FUNCTION teller.recommend_from_among(bigint[], text, int, regclass, boolean) IS
+    'The k best items for somebody who has these items among those that a SELECT returns to the caller';
+
+CREATE FUNCTION teller.recommend_from_among(
+        items text[], candidates_query text, k int DEFAULT 10,
+        model regclass DEFAULT NULL, include_seen boolean DEFAULT false)
+    RETURNS TABLE(rank int, item_id text, score real)
+    LANGUAGE c STABLE PARALLEL UNSAFE COST 50000 ROWS 10
+    AS 'MODULE_PATHNAME', 'recommend_from_among_text_wrapper';
+COMMENT ON FUNCTION teller.recommend_from_among(text[], text, int, regclass, boolean) IS
+    'The k best items for somebody who has these items among those that a SELECT returns to the caller';

@@ -73,6 +73,8 @@ pub enum Error {
         "permission denied for model {model}: only its owner may check version {version}, a candidate"
     )]
     OwnersCheck { model: String, version: i32 },
+    #[error("version {version} of model {model} was folded in, expected a trained one")]
+    FoldedIn { model: String, version: i32 },
     #[error("{0}")]
     Checkpoint(String),
     #[error("unknown task \"{name}\"")]
@@ -89,22 +91,24 @@ pub enum Error {
     StartGone { model: String, version: i32, why: &'static str },
     #[error("{0}")]
     Gate(String),
-    #[error("the training data must be one SELECT")]
+    #[error("the query must be one SELECT")]
     NotOneSelect,
-    #[error("the training data must only read, got {what}")]
+    #[error("the query must only read, got {what}")]
     WritesInData { what: String },
     #[error("a stored query must not read temporary tables, got {table}")]
     TemporaryInData { table: String },
-    #[error("the training data lacks the column \"{name}\" ({expected})")]
+    #[error("the query lacks the column \"{name}\" ({expected})")]
     MissingColumn { name: &'static str, expected: &'static str },
-    #[error("the training data has a column \"{name}\" that the task does not use")]
+    #[error("the query has a column \"{name}\" that the task does not use")]
     UnknownColumn { name: String, nearest: Option<String>, known: String },
-    #[error("the training data's column \"{name}\" is of type {got}, expected {expected}")]
+    #[error("the query's column \"{name}\" is of type {got}, expected {expected}")]
     ColumnType { name: String, got: String, expected: &'static str },
-    #[error("the training data's column \"{name}\" is NULL in row {row}")]
+    #[error("the query's column \"{name}\" is NULL in row {row}")]
     NullInData { name: &'static str, row: u64 },
     #[error("row {row} of the data: {source}")]
     DataRow { row: u64, source: ImageError },
+    #[error("the query of candidates has {0} columns, expected one of ids")]
+    CandidatesColumns(usize),
     #[error("{0}")]
     Data(String),
     #[error("{0}")]
@@ -194,8 +198,10 @@ impl Error {
             | Self::StartGone { .. }
             | Self::NoEarlierVersion { .. }
             | Self::Older(_)
+            | Self::FoldedIn { .. }
             | Self::NoDefault(_) => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Unsupported(_) => Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::CandidatesColumns(_) => Code::ERRCODE_SYNTAX_ERROR,
             Self::NoVersion { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
             Self::TextItems { .. } | Self::ColumnType { .. } => Code::ERRCODE_DATATYPE_MISMATCH,
             Self::UnknownTask { .. }
@@ -351,6 +357,10 @@ impl Error {
                  what writes into pg_teller in the data directory, and for errors of its disk."
                     .to_owned(),
             ),
+            Self::FoldedIn { .. } => Some(
+                "Check the version that it starts from: start_version in teller.model_versions."
+                    .to_owned(),
+            ),
             Self::Older(_) => Some("CALL teller.retrain(model) to train a version that has it.".to_owned()),
             Self::Unsupported(_) => Some(
                 "docs/sql.md tells which algorithms answer which functions.".to_owned(),
@@ -458,9 +468,10 @@ impl From<teller_recommend::Error> for Error {
             Source::Cancelled(_) => Self::Cancelled,
             Source::Option(error) => error.into(),
             Source::Weight { .. } => Self::NumberInData(error.to_string()),
-            Source::MixedIds { .. } | Source::NoRows(_) | Source::TooMany { .. } => {
-                Self::Data(error.to_string())
-            }
+            Source::MixedIds { .. }
+            | Source::OtherIds { .. }
+            | Source::NoRows(_)
+            | Source::TooMany { .. } => Self::Data(error.to_string()),
             Source::TooLarge { what, needed, limit } => {
                 Self::TrainingMemory { what: what.to_owned(), needed, limit, fits: None }
             }

@@ -42,6 +42,15 @@ pub fn item_of_text(recommender: &Recommender, text: &str) -> Option<u32> {
     recommender.item_index(parse(text, recommender.items().are_integers())?)
 }
 
+/// The item of an id of either kind.
+pub fn item_of_either(recommender: &Recommender, id: IdRef<'_>) -> Option<u32> {
+    match (id, recommender.items().are_integers()) {
+        (IdRef::Text(text), _) => item_of_text(recommender, text),
+        (IdRef::Integer(_), true) => recommender.item_index(id),
+        (IdRef::Integer(id), false) => item_of_text(recommender, &id.to_string()),
+    }
+}
+
 /// The id that a text stands for: no integer has more than one spelling.
 fn parse(text: &str, integers: bool) -> Option<IdRef<'_>> {
     if integers { text.parse().ok().map(IdRef::Integer) } else { Some(IdRef::Text(text)) }

@@ -2,6 +2,7 @@
 //! declarations are in sql/.
 #![allow(clippy::type_complexity, reason = "pgrx reads the columns from the written-out type")]
 
+mod among;
 mod architecture;
 mod explain;
 mod ids;

@@ -1,4 +1,4 @@
-//! `train` and `evaluate`.
+//! `train`, `fold_in` and `evaluate`.
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -32,6 +32,36 @@ fn train(
     };
     let options = read_options(options.map(|options| options.datum()))?;
     let outcome = training::train(Request { model, task, data, options })?;
+    Ok(TableIterator::once((
+        outcome.model,
+        outcome.version,
+        outcome.status.to_owned(),
+        JsonB(outcome.metrics),
+    )))
+}
+
+#[pg_extern(sql = false)]
+fn fold_in(
+    model: Option<pg_sys::Oid>,
+    data: Option<&str>,
+    options: Option<AnyElement>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(model, pg_sys::Oid),
+            name!(version, i32),
+            name!(status, String),
+            name!(metrics, JsonB),
+        ),
+    >,
+    ErrorReport,
+> {
+    let (Some(model), Some(data)) = (model, data) else {
+        return Err(Error::NullArgument("fold_in needs a model and data").into());
+    };
+    let options = read_options(options.map(|options| options.datum()))?;
+    let outcome = training::fold_in(model, data, &options)?;
     Ok(TableIterator::once((
         outcome.model,
         outcome.version,

@@ -76,16 +76,52 @@ pub struct RowsRead {
 pub fn read(
     query: Query,
     columns: &[Column],
-    mut each: impl FnMut(&DataRow) -> Result<(), Error>,
+    each: impl FnMut(&DataRow) -> Result<(), Error>,
 ) -> Result<RowsRead, Error> {
-    let c_query = CString::new(query.text).map_err(|_| Error::NotOneSelect)?;
     let digest = RowsDigest::default();
-    let rows = Spi::connect(|_client: &SpiClient| {
+    // SAFETY: `run` calls it with a valid descriptor.
+    let sources = |descriptor| unsafe { match_columns(descriptor, columns) };
+    let rows = run(query, columns, sources, &digest, each)?;
+    let digest = digest.finish();
+    messages::debug(&format!("read {rows} rows with the SHA-256 {digest}"));
+    Ok(RowsRead { rows, digest })
+}
+
+/// Runs `query`, which has one column, of ids and under any name, and calls `each` with every one;
+/// NULLs are left out.
+pub fn read_ids(query: Query, mut each: impl FnMut(IdRef)) -> Result<(), Error> {
+    let column = Column { name: "item_id", kind: Kind::Id, required: true };
+    let digest = RowsDigest::default();
+    let sources = |descriptor: pg_sys::TupleDesc| {
+        // SAFETY: `run` calls it with a valid descriptor.
+        let columns = unsafe { (*descriptor).natts };
+        if columns != 1 {
+            return Err(Error::CandidatesColumns(columns as usize));
+        }
+        // SAFETY: as above; it has a first attribute.
+        unsafe { source(descriptor, 1, &column) }.map(|source| vec![Some(source)])
+    };
+    run(query, &[column], sources, &digest, |row| {
+        if row.is_null(0) { Ok(()) } else { row.id(0, &mut each) }
+    })?;
+    Ok(())
+}
+
+/// Runs `query` and calls `each` for every row.
+fn run(
+    query: Query,
+    columns: &[Column],
+    sources: impl FnOnce(pg_sys::TupleDesc) -> Result<Vec<Option<Source>>, Error>,
+    digest: &RowsDigest,
+    mut each: impl FnMut(&DataRow) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    let c_query = CString::new(query.text).map_err(|_| Error::NotOneSelect)?;
+    Spi::connect(|_client: &SpiClient| {
         sandbox::run(query.reader, || {
             let portal = open(&c_query)?;
             // SAFETY: the portal's descriptor is valid while it is open; it is closed when the
             // sandbox is left.
-            let sources = unsafe { match_columns((*portal).tupDesc, columns)? };
+            let sources = sources(unsafe { (*portal).tupDesc })?;
             let mut rows = 0u64;
             // SAFETY: SPI is connected; what is fetched stays until it is freed.
             while let Some((table, fetched)) = unsafe { fetch(portal) } {
@@ -100,7 +136,7 @@ pub fn read(
                         tuple,
                         descriptor,
                         number: rows,
-                        digest: &digest,
+                        digest,
                     })?;
                 }
                 // SAFETY: nothing of its rows is kept.
@@ -110,10 +146,7 @@ pub fn read(
             }
             Ok(rows)
         })
-    })?;
-    let digest = digest.finish();
-    messages::debug(&format!("read {rows} rows with the SHA-256 {digest}"));
-    Ok(RowsRead { rows, digest })
+    })
 }
 
 /// Opens a cursor. SPI is connected; plan and portal live until the sandbox is left.
@@ -199,18 +232,7 @@ unsafe fn match_columns(
                     known: names().collect::<Vec<_>>().join(", "),
                 });
             };
-            let type_oid = pg_sys::SPI_gettypeid(descriptor, attribute);
-            if !accepts(columns[index].kind, type_oid) {
-                return Err(Error::ColumnType {
-                    name: name.into_owned(),
-                    got: type_name(type_oid),
-                    expected: columns[index].kind.expected(),
-                });
-            }
-            let mut output = pg_sys::Oid::INVALID;
-            let mut is_varlena = false;
-            pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut is_varlena);
-            sources[index] = Some(Source { attribute, type_oid, output });
+            sources[index] = Some(source(descriptor, attribute, &columns[index])?);
         }
     }
     for (column, source) in columns.iter().zip(&sources) {
@@ -222,6 +244,32 @@ unsafe fn match_columns(
         }
     }
     Ok(sources)
+}
+
+/// Where `column` stands, if it is of a fitting type.
+///
+/// # Safety
+/// `descriptor` is valid and has the attribute.
+unsafe fn source(
+    descriptor: pg_sys::TupleDesc,
+    attribute: i32,
+    column: &Column,
+) -> Result<Source, Error> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let type_oid = pg_sys::SPI_gettypeid(descriptor, attribute);
+        if !accepts(column.kind, type_oid) {
+            return Err(Error::ColumnType {
+                name: column.name.to_owned(),
+                got: type_name(type_oid),
+                expected: column.kind.expected(),
+            });
+        }
+        let mut output = pg_sys::Oid::INVALID;
+        let mut is_varlena = false;
+        pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut is_varlena);
+        Ok(Source { attribute, type_oid, output })
+    }
 }
 
 fn accepts(kind: Kind, type_oid: pg_sys::Oid) -> bool {
@@ -256,6 +304,17 @@ impl DataRow<'_> {
     /// The row's number, from 1.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether a column that the query has is NULL.
+    fn is_null(&self, column: usize) -> bool {
+        let Some(source) = &self.sources[column] else { return false };
+        let mut is_null = false;
+        // SAFETY: the tuple and its descriptor are of the batch that is being read.
+        unsafe {
+            pg_sys::SPI_getbinval(self.tuple, self.descriptor, source.attribute, &mut is_null)
+        };
+        is_null
     }
 
     fn value(&self, column: usize) -> Result<Option<(pg_sys::Datum, &Source)>, Error> {

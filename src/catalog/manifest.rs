@@ -102,6 +102,11 @@ pub struct Lineage {
     /// The most memory that reading and training took, in bytes.
     #[serde(default)]
     pub peak_memory: Option<u64>,
+    /// The query of the interactions that were folded in, where no training made the version: `rows`
+    /// and their digest are those of this query, and `start_from` is the version that they were
+    /// folded into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folded_in: Option<String>,
 }
 
 /// The manifest of a version. It is untrusted when read: the table's owner may have written it.

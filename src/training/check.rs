@@ -32,6 +32,9 @@ pub struct Comparison {
 pub fn retrain_check(model: pg_sys::Oid, version: i32) -> Result<Comparison, Error> {
     let table = ModelTable::open(model, Privilege::Read)?;
     let manifest = Version::find(&table, Wanted::Number(version))?.manifest(&table)?;
+    if manifest.lineage.folded_in.is_some() {
+        return Err(Error::FoldedIn { model: table.name(), version });
+    }
     // A candidate's query was approved by nobody who may.
     if status_of(&table, version)? == status::CANDIDATE
         && !identity::has_privileges_of(table.owner())

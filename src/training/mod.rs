@@ -2,6 +2,7 @@
 
 mod check;
 mod evaluation;
+mod fold_in;
 mod gate;
 mod image_classification;
 mod progress;
@@ -33,6 +34,7 @@ use start::Trainee;
 
 pub use check::retrain_check;
 pub use evaluation::evaluate_version;
+pub use fold_in::fold_in;
 pub use retrain::retrain;
 pub use train::{Request, train};
 
@@ -106,6 +108,8 @@ impl Plan {
                 image_classification::Plan::read(&mut options, start_from, trainee)?,
             )),
             Task::Recommendation => {
+                // A version that others were folded in from is trained from nothing.
+                *start_from = None;
                 Engine::Recommendation(recommendation::Plan::read(&mut options)?)
             }
         };
@@ -144,15 +148,20 @@ impl Meter {
 
     /// The lineage as far as it is known when the rows have been read.
     fn lineage(&self, plan: &Plan, rows: RowsRead) -> Lineage {
+        self.lineage_of(plan.seed(), rows)
+    }
+
+    fn lineage_of(&self, seed: Option<u64>, rows: RowsRead) -> Lineage {
         let mut lineage = Lineage {
             rows: rows.rows,
             rows_digest: Some(rows.digest),
-            seed: plan.seed(),
+            seed,
             extension: env!("CARGO_PKG_VERSION").to_owned(),
             trained_by: identity::role_name(identity::current_user()),
             trained_at: timestamp::statement_start(),
             seconds: 0.0,
             peak_memory: None,
+            folded_in: None,
         };
         self.note(&mut lineage);
         lineage

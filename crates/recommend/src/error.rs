@@ -30,6 +30,16 @@ pub enum Error {
         /// What the rows before it have.
         expected: &'static str,
     },
+    /// Ids that are integers in the data and texts in the model, or the other way round.
+    #[error("the {column} ids of the data are {got}, those of the model are {expected}")]
+    OtherIds {
+        /// "user" or "item".
+        column: &'static str,
+        /// What the data has.
+        got: &'static str,
+        /// What the model has.
+        expected: &'static str,
+    },
     /// An option was refused.
     #[error(transparent)]
     Option(#[from] OptionError),

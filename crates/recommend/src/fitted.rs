@@ -97,28 +97,43 @@ impl FittedRecommender {
         ];
         metrics.extend(more);
         let (users, items) = data.ids_payloads();
-        let mut seen = PayloadWriter::new();
         let history = data.by_user();
-        seen.array("offsets", &[history.offsets.len()], &history.offsets);
-        seen.array("items", &[history.columns.len()], &history.columns);
-        if let Some(weights) = &weights {
-            seen.array("weights", &[weights.len()], weights);
-        }
-        let mut popularity = PayloadWriter::new();
-        let counts = data.popularity();
-        popularity.array("popularity", &[counts.len()], &counts);
+        let seen = seen_payload(&history.offsets, &history.columns, weights.as_deref());
         parts.extend([
             ("user_ids", users),
             ("item_ids", items),
-            ("seen", seen.finish()),
-            ("popularity", popularity.finish()),
+            ("seen", seen),
+            ("popularity", popularity_payload(&data.popularity())),
         ]);
         let share = |(name, part)| (Cow::Borrowed(name), Arc::new(part));
         Self { metrics, parts: parts.into_iter().map(share).collect() }
     }
 }
 
-fn matrix(factors: Vec<f32>, count: usize) -> AlignedBytes {
+/// What users had: the users' rows, by where each begins, of items and of what those count.
+pub(crate) fn seen_payload(
+    offsets: &[u64],
+    items: &[u32],
+    weights: Option<&[f32]>,
+) -> AlignedBytes {
+    let mut writer = PayloadWriter::new();
+    writer.array("offsets", &[offsets.len()], offsets);
+    writer.array("items", &[items.len()], items);
+    if let Some(weights) = weights {
+        writer.array("weights", &[weights.len()], weights);
+    }
+    writer.finish()
+}
+
+/// How many users had each item.
+pub(crate) fn popularity_payload(counts: &[f32]) -> AlignedBytes {
+    let mut writer = PayloadWriter::new();
+    writer.array("popularity", &[counts.len()], counts);
+    writer.finish()
+}
+
+/// Row-major factors, `count` a row.
+pub(crate) fn matrix(factors: Vec<f32>, count: usize) -> AlignedBytes {
     let mut writer = PayloadWriter::new();
     writer.array("factors", &[factors.len() / count, count], &factors);
     writer.finish()

@@ -70,6 +70,39 @@ impl Ids {
     }
 }
 
+/// Takes ids of one kind in ascending order.
+pub(crate) struct IdsBuilder(Ids);
+
+impl IdsBuilder {
+    /// For ids of the kind of those.
+    pub(crate) fn like(ids: IdsView<'_>) -> Self {
+        Self(match ids {
+            IdsView::Integers(_) => Ids::Integers(Vec::with_capacity(ids.len())),
+            IdsView::Texts { bytes, .. } => {
+                Ids::Texts { offsets: vec![0], bytes: Vec::with_capacity(bytes.len()) }
+            }
+        })
+    }
+
+    /// Adds an id, if there is one; one of the other kind is left out.
+    pub(crate) fn push(&mut self, id: Option<IdRef<'_>>) -> Result<(), Error> {
+        match (&mut self.0, id) {
+            (Ids::Integers(ids), Some(IdRef::Integer(id))) => ids.push(id),
+            (Ids::Texts { offsets, bytes }, Some(IdRef::Text(id))) => {
+                bytes.extend_from_slice(id.as_bytes());
+                offsets.push(bytes.len() as u64);
+            }
+            _ => {}
+        }
+        let (count, limit) = (self.0.view().len() as u64, u64::from(u32::MAX) - 1);
+        if count > limit { Err(Error::TooMany { what: "users", limit }) } else { Ok(()) }
+    }
+
+    pub(crate) fn finish(self) -> Ids {
+        self.0
+    }
+}
+
 /// Sorted, unique ids wherever they lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdsView<'a> {

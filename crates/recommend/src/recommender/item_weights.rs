@@ -66,6 +66,10 @@ impl Scoring for ItemWeights {
         }
     }
 
+    fn folds_in(&self) -> bool {
+        true
+    }
+
     fn explain(
         &self,
         history: History<'_>,

@@ -4,6 +4,7 @@
 mod choice;
 mod ease;
 mod factors;
+mod fold;
 mod item_weights;
 mod neighbors;
 mod parts;
@@ -14,13 +15,14 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use teller_numeric::Control;
-use teller_payload::SharedBytes;
+use teller_payload::{AlignedBytes, SharedBytes};
 
 use crate::algorithm::weighting::Weighting;
 use crate::ids::StoredIds;
 use crate::{Error, IdRef, IdsView, TopK};
 use choice::Choice;
-use parts::{Parts, Stored, get};
+use fold::Histories;
+use parts::{Parts, Stored, Whole, get};
 use seen::Seen;
 
 pub use reason::{Because, Reason};
@@ -47,7 +49,12 @@ pub struct Recommender {
     scoring: Option<Box<dyn Scoring>>,
     seen: Seen,
     popularity: Stored<f32>,
+    /// All that it was loaded from.
+    parts: Whole,
 }
+
+/// What baskets ask of an algorithm.
+const STRANGERS: &str = "serve whom it was not trained on";
 
 /// What somebody had.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +76,21 @@ trait Scoring: Debug + Send + Sync {
 
     /// What an amount of an item counts for, in a basket of somebody whom no training saw.
     fn weighting(&self) -> Result<Weighting, Error> {
-        reason::unsupported("serve a basket")
+        reason::unsupported(STRANGERS)
+    }
+
+    /// Whether users may come and change while the items' numbers stay.
+    fn folds_in(&self) -> bool {
+        false
+    }
+
+    /// The numbers of the users, where there are any, when these are their histories.
+    fn fold(
+        &self,
+        _histories: &Histories,
+        _control: &dyn Control,
+    ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
+        Ok(Vec::new())
     }
 
     /// The scores of all items for somebody with a history that is not empty.
@@ -127,7 +148,8 @@ impl Recommender {
     /// Checks and opens the parts that [`crate::FittedRecommender::parts`] made. Parts of other
     /// names are ignored.
     pub fn load(parts: &BTreeMap<String, SharedBytes>) -> Result<Self, Error> {
-        let parts = |users, items| Parts { parts, users, items };
+        let whole = parts;
+        let parts = |users, items| Parts { parts: whole, users, items };
         let users = StoredIds::load("user_ids", parts(0, 0).required("user_ids")?)?;
         let items = StoredIds::load("item_ids", parts(0, 0).required("item_ids")?)?;
         let parts = parts(users.view().len(), items.view().len());
@@ -147,7 +169,7 @@ impl Recommender {
             let what = "the seen items and the numbers are of different algorithms";
             return Err(Error::Inconsistent(what.to_owned()));
         }
-        Ok(Self { users, items, scoring, seen, popularity })
+        Ok(Self { users, items, scoring, seen, popularity, parts: Whole(whole.clone()) })
     }
 
     /// Ids of the users, by index.
@@ -198,6 +220,11 @@ impl Recommender {
     /// Indexes, ascending, of the items that the user at `index` had.
     pub fn seen(&self, index: u32) -> &[u32] {
         self.seen.row(index)
+    }
+
+    /// Names and bytes of all that it was loaded from.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.parts.iter()
     }
 
     /// Bytes that this holds beside the parts that it was loaded from.

@@ -5,7 +5,7 @@ use super::choice::Choice;
 use super::parts::Parts;
 use super::reason::{Reason, of_items};
 use super::seen::row;
-use super::{History, Scoring};
+use super::{History, STRANGERS, Scoring};
 use crate::Error;
 use crate::algorithm::weighting::Weighting;
 
@@ -54,7 +54,7 @@ impl Scoring for Neighbors {
     }
 
     fn weighting(&self) -> Result<Weighting, Error> {
-        self.weighting.ok_or(Error::Older("serve a basket"))
+        self.weighting.ok_or(Error::Older(STRANGERS))
     }
 
     fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {
@@ -74,6 +74,10 @@ impl Scoring for Neighbors {
             }
         }
         Ok(scores)
+    }
+
+    fn folds_in(&self) -> bool {
+        true
     }
 
     fn explain(

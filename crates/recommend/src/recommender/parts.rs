@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt::{Debug, Formatter};
 
 use teller_payload::{Array, Element, Payload, SharedBytes};
 
@@ -6,6 +7,22 @@ use crate::Error;
 
 /// An array and where it is read from.
 pub(super) type Stored<T> = (Payload, Array<T>);
+
+/// All parts that a recommender was loaded from.
+pub(super) struct Whole(pub(super) BTreeMap<String, SharedBytes>);
+
+impl Whole {
+    /// Names and bytes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, bytes)| (&**name, (**bytes).as_ref()))
+    }
+}
+
+impl Debug for Whole {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter().map(|(name, bytes)| (name, bytes.len()))).finish()
+    }
+}
 
 /// The stored parts of a recommender, with the numbers of its users and items.
 #[derive(Clone, Copy)]

@@ -48,7 +48,7 @@ fn may(role: &str, need: Need) -> bool {
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate) and `SCHEMA.scans`.
-const FUNCTIONS: [(&str, Need, &str); 40] = [
+const FUNCTIONS: [(&str, Need, &str); 45] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -66,6 +66,26 @@ const FUNCTIONS: [(&str, Need, &str); 40] = [
         "recommend_from(text[],integer,regclass,text[],boolean)",
         Run,
         "recommend_from(ARRAY['1'], 1, 'SCHEMA.shop')",
+    ),
+    (
+        "recommend_among(bigint,text,integer,regclass,boolean)",
+        Run,
+        "recommend_among(1, 'SELECT 4', 1, 'SCHEMA.shop')",
+    ),
+    (
+        "recommend_among(text,text,integer,regclass,boolean)",
+        Run,
+        "recommend_among('1', 'SELECT 4', 1, 'SCHEMA.shop')",
+    ),
+    (
+        "recommend_from_among(bigint[],text,integer,regclass,boolean)",
+        Run,
+        "recommend_from_among(ARRAY[1], 'SELECT 4', 1, 'SCHEMA.shop')",
+    ),
+    (
+        "recommend_from_among(text[],text,integer,regclass,boolean)",
+        Run,
+        "recommend_from_among(ARRAY['1'], 'SELECT 4', 1, 'SCHEMA.shop')",
     ),
     ("similar_items(bigint,integer,regclass,bigint[])", Run, "similar_items(1, 1, 'SCHEMA.shop')"),
     ("similar_items(text,integer,regclass,text[])", Run, "similar_items('1', 1, 'SCHEMA.shop')"),
@@ -94,6 +114,7 @@ const FUNCTIONS: [(&str, Need, &str); 40] = [
         Train,
         r#"train('SCHEMA.shop', 'recommendation', 'DATA', '{"algorithm": "popular"}')"#,
     ),
+    ("fold_in(regclass,text,jsonb)", Train, "fold_in('SCHEMA.shop', 'DATA')"),
     ("retrain_check(regclass,integer)", Read, "retrain_check('SCHEMA.shop', 1)"),
     ("promote(regclass,integer)", Promote, "promote('SCHEMA.shop', 3)"),
     ("rollback(regclass)", Promote, "rollback('SCHEMA.shop')"),
