@@ -471,7 +471,11 @@ impl From<teller_recommend::Error> for Error {
             Source::MixedIds { .. }
             | Source::OtherIds { .. }
             | Source::NoRows(_)
-            | Source::TooMany { .. } => Self::Data(error.to_string()),
+            | Source::TooMany { .. }
+            | Source::DuplicateItem { .. }
+            | Source::NoFeatures { .. }
+            | Source::NoItemInGraph { .. }
+            | Source::Lacks { .. } => Self::Data(error.to_string()),
             Source::TooLarge { what, needed, limit } => {
                 Self::TrainingMemory { what: what.to_owned(), needed, limit, fits: None }
             }

@@ -12,6 +12,7 @@ use teller_recommend::IdRef;
 
 use crate::bridge::sandbox::{self, Reader};
 use crate::bridge::{memory, messages};
+use crate::catalog::feature::{Feature, FeatureValue};
 use crate::catalog::rows_digest::RowsDigest;
 use crate::error::Error;
 
@@ -71,20 +72,63 @@ pub struct RowsRead {
     pub digest: String,
 }
 
+impl RowsRead {
+    /// The same rows, trained on together with `more`: a digest over both digests.
+    pub fn and(self, more: &RowsRead) -> Self {
+        let digest = RowsDigest::default();
+        digest.text(&self.digest);
+        digest.text(&more.digest);
+        Self { rows: self.rows, digest: digest.finish() }
+    }
+}
+
+/// What becomes of columns that the task does not name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Refused,
+    Features,
+}
+
 /// Runs `query` and calls `each` for every row, with the values of `columns`. It must take each of
 /// them once, in their order.
 pub fn read(
     query: Query,
     columns: &[Column],
-    each: impl FnMut(&DataRow) -> Result<(), Error>,
+    mut each: impl FnMut(&DataRow) -> Result<(), Error>,
 ) -> Result<RowsRead, Error> {
+    let each = |_: &mut (), row: &DataRow| each(row);
+    Ok(read_rows(query, columns, Others::Refused, |_| (), each)?.1)
+}
+
+/// As [`read`], of a query that may have any other columns: features. `begin` is told which, and
+/// what it gives goes to `each`.
+pub fn read_with_features<S>(
+    query: Query,
+    columns: &[Column],
+    begin: impl FnOnce(&[Feature]) -> S,
+    each: impl FnMut(&mut S, &DataRow) -> Result<(), Error>,
+) -> Result<(S, RowsRead), Error> {
+    read_rows(query, columns, Others::Features, begin, each)
+}
+
+fn read_rows<S>(
+    query: Query,
+    columns: &[Column],
+    others: Others,
+    begin: impl FnOnce(&[Feature]) -> S,
+    each: impl FnMut(&mut S, &DataRow) -> Result<(), Error>,
+) -> Result<(S, RowsRead), Error> {
     let digest = RowsDigest::default();
     // SAFETY: `run` calls it with a valid descriptor.
-    let sources = |descriptor| unsafe { match_columns(descriptor, columns) };
-    let rows = run(query, columns, sources, &digest, each)?;
+    let sources = |descriptor| unsafe { match_columns(descriptor, columns, others) };
+    let begin = |features: &[Feature]| {
+        features.iter().for_each(|feature| digest.text(&feature.name));
+        begin(features)
+    };
+    let (state, rows) = run(query, columns, sources, begin, &digest, each)?;
     let digest = digest.finish();
     messages::debug(&format!("read {rows} rows with the SHA-256 {digest}"));
-    Ok(RowsRead { rows, digest })
+    Ok((state, RowsRead { rows, digest }))
 }
 
 /// Runs `query`, which has one column, of ids and under any name, and calls `each` with every one;
@@ -99,29 +143,38 @@ pub fn read_ids(query: Query, mut each: impl FnMut(IdRef)) -> Result<(), Error> 
             return Err(Error::CandidatesColumns(columns as usize));
         }
         // SAFETY: as above; it has a first attribute.
-        unsafe { source(descriptor, 1, &column) }.map(|source| vec![Some(source)])
+        unsafe { source(descriptor, 1, &column) }.map(|source| (vec![Some(source)], Vec::new()))
     };
-    run(query, &[column], sources, &digest, |row| {
-        if row.is_null(0) { Ok(()) } else { row.id(0, &mut each) }
-    })?;
+    run(
+        query,
+        &[column],
+        sources,
+        |_| (),
+        &digest,
+        |(), row| {
+            if row.is_null(0) { Ok(()) } else { row.id(0, &mut each) }
+        },
+    )?;
     Ok(())
 }
 
 /// Runs `query` and calls `each` for every row.
-fn run(
+fn run<S>(
     query: Query,
     columns: &[Column],
-    sources: impl FnOnce(pg_sys::TupleDesc) -> Result<Vec<Option<Source>>, Error>,
+    sources: impl FnOnce(pg_sys::TupleDesc) -> Result<(Vec<Option<Source>>, Vec<Feature>), Error>,
+    begin: impl FnOnce(&[Feature]) -> S,
     digest: &RowsDigest,
-    mut each: impl FnMut(&DataRow) -> Result<(), Error>,
-) -> Result<u64, Error> {
+    mut each: impl FnMut(&mut S, &DataRow) -> Result<(), Error>,
+) -> Result<(S, u64), Error> {
     let c_query = CString::new(query.text).map_err(|_| Error::NotOneSelect)?;
     Spi::connect(|_client: &SpiClient| {
         sandbox::run(query.reader, || {
             let portal = open(&c_query)?;
             // SAFETY: the portal's descriptor is valid while it is open; it is closed when the
             // sandbox is left.
-            let sources = sources(unsafe { (*portal).tupDesc })?;
+            let (sources, features) = sources(unsafe { (*portal).tupDesc })?;
+            let mut state = begin(&features);
             let mut rows = 0u64;
             // SAFETY: SPI is connected; what is fetched stays until it is freed.
             while let Some((table, fetched)) = unsafe { fetch(portal) } {
@@ -130,21 +183,23 @@ fn run(
                     // SAFETY: `fetched` rows stand in the table.
                     let (tuple, descriptor) =
                         unsafe { (*(*table).vals.add(index), (*table).tupdesc) };
-                    each(&DataRow {
+                    let row = DataRow {
                         sources: &sources,
                         columns,
+                        features: &features,
                         tuple,
                         descriptor,
                         number: rows,
                         digest,
-                    })?;
+                    };
+                    each(&mut state, &row)?;
                 }
                 // SAFETY: nothing of its rows is kept.
                 unsafe { pg_sys::SPI_freetuptable(table) };
                 memory::look();
                 pgrx::check_for_interrupts!();
             }
-            Ok(rows)
+            Ok((state, rows))
         })
     })
 }
@@ -218,7 +273,9 @@ struct Source {
 unsafe fn match_columns(
     descriptor: pg_sys::TupleDesc,
     columns: &[Column],
-) -> Result<Vec<Option<Source>>, Error> {
+    others: Others,
+) -> Result<(Vec<Option<Source>>, Vec<Feature>), Error> {
+    let mut features = Vec::new();
     let mut sources: Vec<Option<Source>> = columns.iter().map(|_| None).collect();
     let names = || columns.iter().map(|column| column.name);
     // SAFETY: attribute numbers run from 1 to natts.
@@ -226,6 +283,11 @@ unsafe fn match_columns(
         for attribute in 1..=(*descriptor).natts {
             let name = CStr::from_ptr(pg_sys::SPI_fname(descriptor, attribute)).to_string_lossy();
             let Some(index) = columns.iter().position(|column| column.name == name) else {
+                if others == Others::Features {
+                    let type_oid = pg_sys::SPI_gettypeid(descriptor, attribute);
+                    features.push(Feature::new(name.into_owned(), attribute, type_oid)?);
+                    continue;
+                }
                 return Err(Error::UnknownColumn {
                     nearest: nearest(&name, names()),
                     name: name.into_owned(),
@@ -243,7 +305,7 @@ unsafe fn match_columns(
             });
         }
     }
-    Ok(sources)
+    Ok((sources, features))
 }
 
 /// Where `column` stands, if it is of a fitting type.
@@ -285,7 +347,7 @@ fn accepts(kind: Kind, type_oid: pg_sys::Oid) -> bool {
     }
 }
 
-fn type_name(type_oid: pg_sys::Oid) -> String {
+pub fn type_name(type_oid: pg_sys::Oid) -> String {
     // SAFETY: returns a palloc'ed C string for any type, also a dropped one.
     unsafe { CStr::from_ptr(pg_sys::format_type_be(type_oid)).to_string_lossy().into_owned() }
 }
@@ -294,6 +356,7 @@ fn type_name(type_oid: pg_sys::Oid) -> String {
 pub struct DataRow<'a> {
     sources: &'a [Option<Source>],
     columns: &'a [Column],
+    features: &'a [Feature],
     tuple: pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
     number: u64,
@@ -382,6 +445,27 @@ impl DataRow<'_> {
         }
     }
 
+    /// Calls `each` with what a feature is here: a number, a text, several or nothing.
+    pub fn feature(
+        &self,
+        feature: usize,
+        each: &mut dyn FnMut(FeatureValue) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(feature) = self.features.get(feature) else { return Ok(()) };
+        let mut is_null = false;
+        // SAFETY: the tuple and its descriptor are of the batch that is being read, in which the
+        // feature was found.
+        unsafe {
+            let attribute = feature.attribute;
+            let datum = pg_sys::SPI_getbinval(self.tuple, self.descriptor, attribute, &mut is_null);
+            if is_null {
+                self.digest.number(None);
+                return Ok(());
+            }
+            feature.read(datum, self.digest, each)
+        }
+    }
+
     /// A number, or nothing if the query has no such column.
     pub fn number_of(&self, column: usize) -> Result<Option<f64>, Error> {
         let number = self.value(column)?.map(|(datum, source)| number(datum, source.type_oid));
@@ -390,7 +474,7 @@ impl DataRow<'_> {
     }
 }
 
-fn number(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> f64 {
+pub fn number(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> f64 {
     if let Some(integer) = integer(datum, type_oid) {
         return integer as f64;
     }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod data;
 pub mod digest;
+pub mod feature;
 pub mod life;
 pub mod manifest;
 pub mod model_table;

@@ -9,6 +9,7 @@ mod progress;
 mod promotion;
 mod recommendation;
 mod retrain;
+mod side_data;
 mod start;
 mod train;
 

@@ -15,6 +15,7 @@ use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
+use crate::training::side_data::SideData;
 use crate::training::{Fit, Trained, metrics, most};
 
 const COLUMNS: [Column; 3] = [
@@ -24,39 +25,43 @@ const COLUMNS: [Column; 3] = [
 ];
 
 /// Checked options of a recommender.
-pub struct Plan(Arc<dyn Algorithm>);
+pub struct Plan {
+    algorithm: Arc<dyn Algorithm>,
+    side: SideData,
+}
 
 impl Plan {
     pub fn read(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self(read_algorithm(options)?.into()))
+        let algorithm: Arc<dyn Algorithm> = read_algorithm(options)?.into();
+        let side = SideData::read(options, &*algorithm)?;
+        Ok(Self { algorithm, side })
     }
 
     pub fn seed(&self) -> Option<u64> {
-        self.0.seed()
+        self.algorithm.seed()
     }
 
     /// Reads and checks the data.
     pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit>, RowsRead), Error> {
         let limit = settings::max_training_memory();
-        let (interactions, read) = read_interactions(query, limit)?;
-        let data = Dataset { interactions };
+        let (data, read) = self.side.dataset(query, limit)?;
         let size = data.size();
         let needed = |algorithm: &dyn Algorithm| memory_needed(algorithm, &size);
         let fits = |algorithm: &dyn Algorithm| needed(algorithm) <= limit;
-        let smaller = || self.0.with_less_memory().filter(|smaller| fits(&**smaller));
-        let algorithm = if fits(&*self.0) {
-            Arc::clone(&self.0)
+        let smaller = || self.algorithm.with_less_memory().filter(|smaller| fits(&**smaller));
+        let algorithm = if fits(&*self.algorithm) {
+            Arc::clone(&self.algorithm)
         } else if let Some(smaller) = smaller() {
             smaller.into()
         } else {
             let Size { users, items, interactions, .. } = size;
             let what = format!("{interactions} interactions of {users} users with {items} items");
             let fits = most(1..=1024, |factors| {
-                let fewer = self.0.with_fewer_factors(factors as usize);
+                let fewer = self.algorithm.with_fewer_factors(factors as usize);
                 fewer.is_some_and(|fewer| needed(&*fewer) <= limit)
             });
             let fits = fits.map(|factors| format!("{factors} factors"));
-            let needed = needed(&*self.0);
+            let needed = needed(&*self.algorithm);
             return Err(Error::TrainingMemory { what, needed, limit, fits });
         };
         Ok((Box::new(Prepared { algorithm, data }), read))
@@ -96,6 +101,15 @@ impl Fit for Prepared {
 
 /// Reads the interactions of a query into one data set of at most `limit` bytes.
 pub fn read_interactions(query: Query, limit: u64) -> Result<(Interactions, RowsRead), Error> {
+    let (builder, rows) = gather_interactions(query, limit)?;
+    Ok((builder.finish(&StatementControl)?, rows))
+}
+
+/// Gathers the interactions of a query.
+pub fn gather_interactions(
+    query: Query,
+    limit: u64,
+) -> Result<(InteractionsBuilder, RowsRead), Error> {
     let mut builder = InteractionsBuilder::new(limit);
     let rows = data::read(query, &COLUMNS, |row| {
         row.id(0, |user| {
@@ -111,5 +125,5 @@ pub fn read_interactions(query: Query, limit: u64) -> Result<(Interactions, Rows
             })
         })??
     })?;
-    Ok((builder.finish(&StatementControl)?, rows))
+    Ok((builder, rows))
 }

@@ -21,11 +21,12 @@ use crate::catalog::timestamp;
 use crate::catalog::version::{Version, Wanted};
 use crate::error::Error;
 use crate::training::progress::Progress;
+use crate::training::side_data::{GRAPH, ITEMS};
 use crate::training::start::{START_FROM, Trainee};
 use crate::training::{Fit, Meter, Plan, Trained, manifest};
 
-/// The option whose value is SQL that runs in the owner's name.
-const GATE: &str = "gate";
+/// The options whose values are SQL that runs in the owner's name.
+const QUERIES: [&str; 3] = ["gate", ITEMS, GRAPH];
 
 /// Trains the version in production again, on the rows that its query gives today, and stores the
 /// result as a new version. The query runs in the name of the model's owner: putting a version
@@ -97,8 +98,10 @@ fn definition(table: &ModelTable, options: &Value) -> Result<Definition, Error> 
     let mut definition = production.manifest(table)?.definition;
     Options::new("retrain", options)?;
     let Value::Object(given) = options else { return Ok(definition) };
-    if given.contains_key(GATE) && !identity::has_privileges_of(table.owner()) {
-        return Err(Error::OwnersOption { model: table.name(), option: GATE });
+    if let Some(option) = QUERIES.into_iter().find(|&option| given.contains_key(option))
+        && !identity::has_privileges_of(table.owner())
+    {
+        return Err(Error::OwnersOption { model: table.name(), option });
     }
     if is_given(options, START_FROM) {
         definition.start_from = None;

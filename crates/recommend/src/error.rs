@@ -40,6 +40,39 @@ pub enum Error {
         /// What the model has.
         expected: &'static str,
     },
+    /// An item with two rows of features.
+    #[error("item {id} is in row {first} of the items and again in row {row}")]
+    DuplicateItem {
+        /// The item.
+        id: String,
+        /// 1-based row where it is first.
+        first: u64,
+        /// 1-based row where it is again.
+        row: u64,
+    },
+    /// Features of which none tells an item from another.
+    #[error(
+        "none of the items' {columns} columns of features tells items apart: each is constant, \
+         missing, or different for every item"
+    )]
+    NoFeatures {
+        /// How many columns there are.
+        columns: usize,
+    },
+    /// A graph about other things.
+    #[error("the graph touches no item: none of the {nodes} heads and tails is the id of one")]
+    NoItemInGraph {
+        /// Distinct heads and tails.
+        nodes: usize,
+    },
+    /// An algorithm without the data that it learns from.
+    #[error("{algorithm} needs {needs}")]
+    Lacks {
+        /// Name of the algorithm.
+        algorithm: &'static str,
+        /// What is missing.
+        needs: &'static str,
+    },
     /// An option was refused.
     #[error(transparent)]
     Option(#[from] OptionError),

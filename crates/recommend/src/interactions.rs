@@ -52,14 +52,8 @@ impl InteractionsBuilder {
         }
         let user = self.users.index(user, row)?;
         let item = self.items.index(item, row)?;
-        let needed = row * BYTES_PER_ROW + self.users.bytes + self.items.bytes;
-        if needed > self.max_bytes {
-            return Err(Error::TooLarge {
-                what: "the interactions",
-                needed,
-                limit: self.max_bytes,
-            });
-        }
+        self.rows = row;
+        self.check_bytes()?;
         // Chunks rather than one growing vector: no moment with two copies of the rows.
         match self.chunks.last_mut().filter(|chunk| chunk.len() < ROWS_PER_CHUNK) {
             Some(chunk) => chunk.push(Row { user, item, weight }),
@@ -69,7 +63,6 @@ impl InteractionsBuilder {
                 self.chunks.push(chunk);
             }
         }
-        self.rows = row;
         Ok(())
     }
 
@@ -78,8 +71,38 @@ impl InteractionsBuilder {
         self.rows
     }
 
+    /// About how many bytes [`Self::finish`] needs for what there is so far.
+    pub fn bytes(&self) -> u64 {
+        self.rows * BYTES_PER_ROW + self.users.bytes + self.items.bytes
+    }
+
+    /// Makes an item one of the model's, whether anybody took it or not. Its provisional index;
+    /// `row` is told if its id is of another type.
+    pub(crate) fn add_item(&mut self, item: IdRef<'_>, row: u64) -> Result<u32, Error> {
+        let index = self.items.index(item, row)?;
+        self.check_bytes()?;
+        Ok(index)
+    }
+
+    fn check_bytes(&self) -> Result<(), Error> {
+        let needed = self.bytes();
+        if needed > self.max_bytes {
+            let what = "the interactions";
+            return Err(Error::TooLarge { what, needed, limit: self.max_bytes });
+        }
+        Ok(())
+    }
+
     /// The rows as a matrix: rows of the same user and item are summed.
     pub fn finish(self, control: &dyn Control) -> Result<Interactions, Error> {
+        Ok(self.finish_ranked(control)?.0)
+    }
+
+    /// [`Self::finish`], and of each provisional index of an item its place among all.
+    pub(crate) fn finish_ranked(
+        self,
+        control: &dyn Control,
+    ) -> Result<(Interactions, Vec<u32>), Error> {
         if self.rows == 0 {
             return Err(Error::NoRows("interactions"));
         }
@@ -101,10 +124,10 @@ impl InteractionsBuilder {
                 *next += 1;
             }
         }
-        drop((next, user_ranks, item_ranks));
+        drop((next, user_ranks));
         let by_user = merge(offsets, entries, control)?;
         let duplicates = self.rows - by_user.columns.len() as u64;
-        Ok(Interactions { users, items, by_user, duplicates })
+        Ok((Interactions { users, items, by_user, duplicates }, item_ranks))
     }
 }
 

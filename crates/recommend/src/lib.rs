@@ -13,7 +13,7 @@
 //! for (user, item) in [(1, "card"), (1, "loan"), (2, "card"), (2, "loan"), (3, "card")] {
 //!     builder.push(IdRef::Integer(user), IdRef::Text(item), 1.0)?;
 //! }
-//! let data = Dataset { interactions: builder.finish(&Uninterrupted)? };
+//! let data = Dataset::from(builder.finish(&Uninterrupted)?);
 //! let given = serde_json::json!({"factors": 2});
 //! let mut options = Options::new("recommendation", &given)?;
 //! let algorithm = read_algorithm(&mut options)?;
@@ -39,8 +39,10 @@ mod csr;
 mod dataset;
 mod dense;
 mod error;
+mod features;
 mod fitted;
 mod fold_in;
+mod graph;
 mod ids;
 mod index;
 mod interactions;
@@ -51,16 +53,19 @@ mod top_k;
 mod vectors;
 
 pub use algorithm::als::{AlsParams, Solver};
+pub use algorithm::content::ContentParams;
 pub use algorithm::ease::EaseParams;
 pub use algorithm::item_knn::{ItemKnnParams, Similarity};
 pub use algorithm::popular::Popular;
 pub use algorithm::svd::SvdParams;
 pub use algorithm::weighting::Weighting;
-pub use algorithm::{Algorithm, Size, memory_needed, read as read_algorithm};
+pub use algorithm::{Algorithm, ItemColumns, Size, Takes, memory_needed, read as read_algorithm};
 pub use csr::Csr;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, DatasetBuilder};
 pub use error::Error;
+pub use features::{FeatureKind, ItemFeatures, ItemFeaturesBuilder};
 pub use fitted::{FittedRecommender, Part};
+pub use graph::{Graph, GraphBuilder};
 pub use ids::{IdRef, Ids, IdsView};
 pub use index::item_index;
 pub use interactions::{Interactions, InteractionsBuilder};

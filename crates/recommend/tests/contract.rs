@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use support::{Row, algorithm, dataset, load, on_threads, parts, train};
+use support::{Row, algorithm, dataset, described, load, on_threads, parts, train};
 use teller_numeric::{Cancelled, Control, Step, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, Payload, PayloadWriter, SharedBytes};
 use teller_recommend::{
-    Because, Dataset, Error, IdRef, InteractionsBuilder, Recommender, Request, Size, evaluate,
-    memory_needed,
+    Because, Error, IdRef, InteractionsBuilder, Recommender, Request, Size, evaluate, memory_needed,
 };
 
 fn algorithms() -> Vec<Value> {
@@ -25,6 +24,7 @@ fn algorithms() -> Vec<Value> {
         json!({"algorithm": "item_knn", "similarity": "cosine", "neighbors": 30}),
         json!({"algorithm": "ease"}),
         json!({"algorithm": "ease", "neighbors": 20}),
+        json!({"algorithm": "content", "factors": 8}),
         json!({"algorithm": "popular"}),
     ]
 }
@@ -201,6 +201,7 @@ fn a_basket_of_what_a_user_had_is_that_user() {
         (json!({"algorithm": "ease", "neighbors": 20}), 0.0),
         (json!({"algorithm": "item_knn"}), 0.0),
         (json!({"algorithm": "item_knn", "similarity": "cosine"}), 0.0),
+        (json!({"algorithm": "content"}), 0.0),
         // The last sweep moves items after users: close, but not equal.
         (json!({"algorithm": "als", "factors": 8, "iterations": 60}), 0.05),
     ] {
@@ -341,10 +342,12 @@ fn text_ids_and_hostile_shapes_train() {
     ];
     for rows in shapes {
         let mut builder = InteractionsBuilder::new(1 << 20);
+        let mut items = Vec::new();
         for (user, item, weight) in rows {
             builder.push(IdRef::Text(user), IdRef::Text(item), weight).unwrap();
+            items.push(IdRef::Text(item));
         }
-        let data = Dataset { interactions: builder.finish(&Uninterrupted).unwrap() };
+        let data = described(builder, &items);
         for mut given in algorithms() {
             if given["algorithm"] == "als" {
                 given["regularization"] = json!(0.0);
@@ -358,7 +361,7 @@ fn text_ids_and_hostile_shapes_train() {
                     assert_eq!(best.len(), data.interactions.items().len());
                     assert!(best.iter().all(|(_, score)| score.is_finite()), "{given} {best:?}");
                 }
-                Err(Error::Diverged { .. }) => {}
+                Err(Error::Diverged { .. } | Error::NoFeatures { .. }) => {}
                 Err(error) => panic!("{given}: {error}"),
             }
         }
@@ -672,11 +675,17 @@ fn cancelling_stops_everything() {
 fn memory_is_estimated_without_overflow() {
     for given in algorithms() {
         let algorithm = algorithm(&given);
-        let size = Size { users: 1_000, items: 1_000, interactions: 10_000, texts: 0 };
+        let size = Size { users: 1_000, items: 1_000, interactions: 10_000, ..Size::default() };
         let small = memory_needed(&*algorithm, &size);
         assert!((10_000 * 8..20_000_000).contains(&small), "{given}: {small}");
-        let most =
-            Size { users: u64::MAX, items: u64::MAX, interactions: u64::MAX, texts: u64::MAX };
+        let most = Size {
+            users: u64::MAX,
+            items: u64::MAX,
+            interactions: u64::MAX,
+            texts: u64::MAX,
+            features: u64::MAX,
+            graph: u64::MAX,
+        };
         assert!(memory_needed(&*algorithm, &most) == u64::MAX);
     }
 }

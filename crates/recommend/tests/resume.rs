@@ -313,7 +313,7 @@ proptest! {
 
 #[test]
 fn memory_for_a_checkpoint_is_counted() {
-    let size = |users| Size { users, items: 1_000_000, interactions: 1_000_000, texts: 0 };
+    let size = |users| Size { users, items: 1_000_000, interactions: 1_000_000, ..Size::default() };
     // One user and one item more need their factors, those times an inverse, and a checkpoint's.
     let als = algorithm(&json!({"algorithm": "als", "factors": 1000}));
     let needed = |users| memory_needed(&*als, &size(users));

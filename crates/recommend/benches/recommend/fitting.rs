@@ -155,5 +155,5 @@ pub(crate) fn generated(users: u64, items: u64, interactions: u64) -> Dataset {
         rows as f64 / pushed / 1e6,
         interactions.len(),
     );
-    Dataset { interactions }
+    Dataset::from(interactions)
 }

@@ -1,6 +1,7 @@
 //! The algorithms, one a file.
 
 pub(crate) mod als;
+pub(crate) mod content;
 pub(crate) mod ease;
 pub(crate) mod item_knn;
 pub(crate) mod least_squares;
@@ -14,13 +15,19 @@ use teller_numeric::{Control, OptionError, Options};
 use teller_payload::{CheckpointError, SharedBytes};
 
 use crate::{
-    AlsParams, Dataset, EaseParams, Error, FittedRecommender, ItemKnnParams, Popular, SvdParams,
+    AlsParams, ContentParams, Dataset, EaseParams, Error, FittedRecommender, ItemKnnParams,
+    Popular, SvdParams,
 };
 
 /// An algorithm with its checked parameters.
 pub trait Algorithm: Debug + Send + Sync {
     /// Its name in options.
     fn name(&self) -> &'static str;
+
+    /// What it learns from, or may learn from, besides the interactions.
+    fn takes(&self) -> Takes {
+        Takes::default()
+    }
 
     /// What a step of its training is called.
     fn step_noun(&self) -> &'static str {
@@ -64,8 +71,26 @@ pub trait Algorithm: Debug + Send + Sync {
     ) -> Result<FittedRecommender, Error>;
 }
 
+/// Data besides the interactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// What is known of the items: their columns of features, or their ids alone.
+    pub items: Option<ItemColumns>,
+    /// A knowledge graph.
+    pub graph: bool,
+}
+
+/// What is read of the items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemColumns {
+    /// Ids: there are items that nobody took yet.
+    Ids,
+    /// Ids and features.
+    Features,
+}
+
 /// How much there is to train on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Size {
     /// Distinct users.
     pub users: u64,
@@ -75,6 +100,10 @@ pub struct Size {
     pub interactions: u64,
     /// Bytes of all ids where those are texts.
     pub texts: u64,
+    /// Bytes of what is known of the items.
+    pub features: u64,
+    /// Bytes of the graph.
+    pub graph: u64,
 }
 
 impl Size {
@@ -100,6 +129,7 @@ pub fn read(options: &mut Options<'_>) -> Result<Box<dyn Algorithm>, OptionError
             ("svd", |options| Ok(Box::new(SvdParams::read(options)?))),
             ("ease", |options| Ok(Box::new(EaseParams::read(options)?))),
             ("item_knn", |options| Ok(Box::new(ItemKnnParams::read(options)?))),
+            ("content", |options| Ok(Box::new(ContentParams::read(options)?))),
             ("popular", |_| Ok(Box::new(Popular))),
         ],
     )?;
@@ -109,10 +139,12 @@ pub fn read(options: &mut Options<'_>) -> Result<Box<dyn Algorithm>, OptionError
 /// Bytes that [`Algorithm::fit`] takes at its peak, its result and the interactions included.
 pub fn memory_needed(algorithm: &dyn Algorithm, size: &Size) -> u64 {
     let kept = size.matrix().saturating_add(size.texts);
+    let side = size.features.saturating_add(size.graph);
     // Fitted numbers and their payloads.
     let result = algorithm.stored_memory(size).saturating_add(kept).saturating_mul(2);
     // A quarter more for what the allocator keeps of what was freed.
-    let peak = kept.saturating_add(algorithm.working_memory(size).max(result));
+    let peak = kept.saturating_add(side);
+    let peak = peak.saturating_add(algorithm.working_memory(size).max(result));
     peak.saturating_add(peak / 4)
 }
 

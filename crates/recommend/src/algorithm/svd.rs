@@ -111,7 +111,7 @@ impl Algorithm for SvdParams {
                 Subspace::read(&key, checkpoint, self.power_iterations, [n, m], width)?
             }
             None => {
-                let start = random(self, m, width, control)?;
+                let start = random(self.seed, m, width, control)?;
                 let tall = product(&by_user, &start, width, control)?;
                 let start = Subspace { halves: 0, loss: 0.0, tall };
                 offer(Moment::InsideStep, &start);
@@ -235,7 +235,7 @@ impl Subspace {
 
 /// Standard normal numbers, each row from its own stream.
 fn random(
-    params: &SvdParams,
+    seed: u64,
     rows: usize,
     width: usize,
     control: &dyn Control,
@@ -244,7 +244,7 @@ fn random(
     numbers.par_chunks_mut(ROWS * width).enumerate().try_for_each(|(chunk, rows)| {
         control.check()?;
         for (i, row) in rows.chunks_exact_mut(width).enumerate() {
-            let mut stream = Stream::new(params.seed, "svd", (chunk * ROWS + i) as u64);
+            let mut stream = Stream::new(seed, "svd", (chunk * ROWS + i) as u64);
             row.iter_mut().for_each(|x| *x = stream.normal() as f32);
         }
         Ok(())
@@ -291,4 +291,36 @@ fn orthonormal_by(
 ) -> Result<Vec<f32>, Cancelled> {
     cholesky(&mut gram, width);
     multiply(tall, width, &upper_inverse(&gram, width), width, control)
+}
+
+/// The first right singular vectors of a sparse matrix with so many columns, as columns of a
+/// matrix, with the share of the matrix's squares that they explain, and how many they are: no more
+/// than the matrix has rows or columns.
+pub(crate) fn right_singular_vectors(
+    matrix: &Csr,
+    columns: usize,
+    factors: usize,
+    seed: u64,
+    control: &dyn Control,
+) -> Result<(Vec<f32>, f64, usize), Cancelled> {
+    const OVERSAMPLING: usize = 16;
+    const POWER_ITERATIONS: u32 = 8;
+    let by_column = matrix.transpose(columns, control)?;
+    let most = columns.min(matrix.rows());
+    let (factors, width) = (factors.min(most), (factors + OVERSAMPLING).min(most));
+    let mut basis = random(seed, columns, width, control)?;
+    for _ in 0..=POWER_ITERATIONS {
+        let tall = product(matrix, &basis, width, control)?;
+        let tall = orthonormal(tall, width, control)?;
+        basis = orthonormal(product(&by_column, &tall, width, control)?, width, control)?;
+    }
+    // Twice is enough: the second pass removes what rounding left of the first.
+    basis = orthonormal(basis, width, control)?;
+    let tall = product(matrix, &basis, width, control)?;
+    let (values, vectors) = eigen(gram(&tall, width, control)?, width, control)?;
+    let kept: Vec<f64> =
+        vectors.chunks_exact(width).flat_map(|row| row[..factors].to_vec()).collect();
+    let total: f64 = matrix.values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    let explained = (values[..factors].iter().sum::<f64>() / total).clamp(0.0, 1.0);
+    Ok((multiply(&basis, width, &kept, factors, control)?, explained, factors))
 }

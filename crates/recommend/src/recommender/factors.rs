@@ -9,7 +9,7 @@ use super::choice::Choice;
 use super::fold::Histories;
 use super::parts::{Parts, Stored, get};
 use super::reason::{Reason, of_items};
-use super::{History, STRANGERS, Scoring};
+use super::{History, STRANGERS, Scoring, content};
 use crate::Error;
 use crate::algorithm::weighting::Weighting;
 use crate::fitted::matrix;
@@ -29,8 +29,8 @@ const REMAINDER: f64 = 1e-5;
 
 /// Factors of users and items; a score is the dot product of two rows.
 #[derive(Debug)]
-struct Factors {
-    count: usize,
+pub(super) struct Factors {
+    pub(super) count: usize,
     users: Stored<f32>,
     items: Stored<f32>,
     /// Versions from before 0.4.0 and small ones have none.
@@ -39,8 +39,16 @@ struct Factors {
     fold_in: Option<FoldIn>,
 }
 
-/// Opens the factors.
+/// Opens the factors, where they are all that scores follow from.
 pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error> {
+    if parts.has(content::PART) {
+        return Ok(None);
+    }
+    Ok(open(parts)?.map(|factors| Box::new(factors) as Box<dyn Scoring>))
+}
+
+/// Opens the factors.
+pub(super) fn open(parts: &Parts<'_>) -> Result<Option<Factors>, Error> {
     if !parts.has("user_factors") && !parts.has("item_factors") {
         return Ok(None);
     }
@@ -57,7 +65,7 @@ pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>
     let index = index.transpose().map_err(wrap("item_index"))?;
     let fold_in = parts.get("fold_in").map(|bytes| FoldIn::load(bytes, count));
     let fold_in = fold_in.transpose().map_err(wrap("fold_in"))?;
-    Ok(Some(Box::new(Factors { count, users, items: (payload, items), index, fold_in })))
+    Ok(Some(Factors { count, users, items: (payload, items), index, fold_in }))
 }
 
 impl Scoring for Factors {
@@ -74,16 +82,7 @@ impl Scoring for Factors {
     }
 
     fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {
-        let items = get(&self.items);
-        let user = &*self.taste(history, control)?;
-        let mut all = vec![0f32; items.len() / self.count];
-        let rows = (POLL_NUMBERS / self.count).max(1);
-        let isa = Isa::detect();
-        for (items, all) in items.chunks(rows * self.count).zip(all.chunks_mut(rows)) {
-            control.check()?;
-            dots(isa, user, items, all);
-        }
-        Ok(all)
+        self.scores_for(&self.taste(history, control)?, control)
     }
 
     fn choose<'c>(
@@ -94,17 +93,7 @@ impl Scoring for Factors {
         choice: Choice<'c>,
         control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
-        let items = get(&self.items);
-        let user = &*self.taste(history, control)?;
-        let mut scored = Scored { choice, user, items };
-        match (candidates, &self.index) {
-            (Some(candidates), _) => scored.consider_some(candidates, control)?,
-            (None, Some(index))
-                if k <= items.len() / self.count / SEARCHED_SHARE
-                    && index.search(user, &mut scored, control)? => {}
-            (None, _) => scored.consider_all(control)?,
-        }
-        Ok(scored.choice)
+        self.choose_for(&self.taste(history, control)?, candidates, k, choice, control)
     }
 
     fn folds_in(&self) -> bool {
@@ -212,8 +201,56 @@ impl Scoring for Factors {
 }
 
 impl Factors {
+    /// The scores of all items for somebody with these factors.
+    pub(super) fn scores_for(
+        &self,
+        user: &[f32],
+        control: &dyn Control,
+    ) -> Result<Vec<f32>, Error> {
+        let items = get(&self.items);
+        let mut all = vec![0f32; items.len() / self.count];
+        let rows = (POLL_NUMBERS / self.count).max(1);
+        let isa = Isa::detect();
+        for (items, all) in items.chunks(rows * self.count).zip(all.chunks_mut(rows)) {
+            control.check()?;
+            dots(isa, user, items, all);
+        }
+        Ok(all)
+    }
+
+    /// Offers the candidates, or at least all items that may be among the best `k`, with their
+    /// scores for somebody with these factors.
+    pub(super) fn choose_for<'c>(
+        &self,
+        user: &[f32],
+        candidates: Option<&[u32]>,
+        k: usize,
+        choice: Choice<'c>,
+        control: &dyn Control,
+    ) -> Result<Choice<'c>, Error> {
+        let items = get(&self.items);
+        let mut scored = Scored { choice, user, items };
+        match (candidates, &self.index) {
+            (Some(candidates), _) => scored.consider_some(candidates, control)?,
+            (None, Some(index))
+                if k <= items.len() / self.count / SEARCHED_SHARE
+                    && index.search(user, &mut scored, control)? => {}
+            (None, _) => scored.consider_all(control)?,
+        }
+        Ok(scored.choice)
+    }
+
+    /// The factors of an item; nothing of one that does not exist.
+    pub(super) fn item(&self, item: u32) -> &[f32] {
+        row(get(&self.items), item, self.count)
+    }
+
     /// The factors of somebody.
-    fn taste(&self, history: History<'_>, control: &dyn Control) -> Result<Cow<'_, [f32]>, Error> {
+    pub(super) fn taste(
+        &self,
+        history: History<'_>,
+        control: &dyn Control,
+    ) -> Result<Cow<'_, [f32]>, Error> {
         match (history.user, &self.fold_in) {
             (Some(user), _) => Ok(Cow::Borrowed(row(get(&self.users), user, self.count))),
             (None, Some(fold_in)) => {

@@ -2,6 +2,7 @@
 //! that an answer relies on is checked when they are loaded.
 
 mod choice;
+mod content;
 mod ease;
 mod factors;
 mod fold;
@@ -142,7 +143,8 @@ trait Scoring: Debug + Send + Sync {
 /// Opens an algorithm's parts, if they are among these.
 type Load = fn(&Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>;
 
-const SCORINGS: [Load; 4] = [factors::load, neighbors::load, ease::load, item_weights::load];
+const SCORINGS: [Load; 5] =
+    [factors::load, neighbors::load, ease::load, item_weights::load, content::load];
 
 impl Recommender {
     /// Checks and opens the parts that [`crate::FittedRecommender::parts`] made. Parts of other

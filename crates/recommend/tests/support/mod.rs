@@ -2,14 +2,15 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(unreachable_pub, reason = "a module of several test binaries")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use serde_json::Value;
 use teller_numeric::{Options, Uninterrupted};
 use teller_payload::SharedBytes;
 use teller_recommend::{
-    Algorithm, Dataset, FittedRecommender, IdRef, InteractionsBuilder, Recommender, read_algorithm,
+    Algorithm, Dataset, DatasetBuilder, FeatureKind, FittedRecommender, GraphBuilder, IdRef,
+    InteractionsBuilder, ItemFeaturesBuilder, Recommender, read_algorithm,
 };
 
 /// A row as a cursor gives it.
@@ -17,10 +18,49 @@ pub type Row = (i64, i64, f32);
 
 pub fn dataset(rows: impl IntoIterator<Item = Row>) -> Dataset {
     let mut builder = InteractionsBuilder::new(1 << 30);
+    let mut items = Vec::new();
     for (user, item, weight) in rows {
         builder.push(IdRef::Integer(user), IdRef::Integer(item), weight).unwrap();
+        items.push(IdRef::Integer(item));
     }
-    Dataset { interactions: builder.finish(&Uninterrupted).unwrap() }
+    described(builder, &items)
+}
+
+/// The data with features and a graph of the items, for the algorithms that learn from them: each
+/// item has a colour, which most of its features tell, and a maker.
+pub fn described(mut interactions: InteractionsBuilder, items: &[IdRef<'_>]) -> Dataset {
+    let columns = [
+        ("colour", FeatureKind::Text),
+        ("description", FeatureKind::Text),
+        ("tags", FeatureKind::Texts),
+        ("shade", FeatureKind::Number),
+    ];
+    let mut features = ItemFeaturesBuilder::new(columns, 1 << 30);
+    let mut graph = GraphBuilder::new(1 << 30);
+    let mut known = HashSet::new();
+    for &item in items.iter().filter(|item| known.insert(item.to_string())) {
+        let number = match item {
+            IdRef::Integer(id) => id.rem_euclid(1 << 40) as u64,
+            IdRef::Text(id) => xxhash_rust::xxh3::xxh3_64(id.as_bytes()) >> 8,
+        };
+        let (dark, maker) = (number.is_multiple_of(2), number % 7);
+        let (colour, shade) = if dark { ("black", 0.9) } else { ("white", 0.1) };
+        features.item(item, &mut interactions).unwrap();
+        features.text(0, colour).unwrap();
+        features.text(1, &format!("A {colour} thing, number {number}.")).unwrap();
+        for tag in 0..6 {
+            features.text(2, &format!("{colour} {tag}")).unwrap();
+        }
+        features.text(2, &format!("maker {maker}")).unwrap();
+        if !number.is_multiple_of(5) {
+            features.number(3, shade);
+        }
+        let [colour, maker] = [colour.to_owned(), format!("maker {maker}")];
+        graph.push(item, "has colour", IdRef::Text(&colour)).unwrap();
+        graph.push(item, "made by", IdRef::Text(&maker)).unwrap();
+    }
+    let (features, graph) = (Some(features), Some(graph));
+    DatasetBuilder { interactions, features, graph }.finish(&Uninterrupted).unwrap()
 }
 
 pub fn algorithm(given: &Value) -> Box<dyn Algorithm> {
@@ -50,16 +90,22 @@ pub fn load(fitted: &FittedRecommender) -> Recommender {
     Recommender::load(&parts(fitted)).unwrap()
 }
 
-/// Rows of a tab-separated file of the data folder; `None`, said aloud, where it is absent.
-pub fn real_rows(file: &str) -> Option<Vec<Row>> {
+/// A file of the data folder; `None`, said aloud, where it is absent.
+pub fn lines(file: &str) -> Option<String> {
     let folder = std::env::var_os("TELLER_DATA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
         PathBuf::from,
     );
-    let Ok(text) = std::fs::read_to_string(folder.join(file)) else {
+    let text = std::fs::read_to_string(folder.join(file)).ok();
+    if text.is_none() {
         println!("skipped: {file} is not in {}", folder.display());
-        return None;
-    };
+    }
+    text
+}
+
+/// Rows of a tab-separated file of the data folder.
+pub fn real_rows(file: &str) -> Option<Vec<Row>> {
+    let text = lines(file)?;
     let number = |field: Option<&str>| field.unwrap().parse::<i64>().unwrap();
     Some(
         text.lines()

@@ -16,6 +16,7 @@ mod fold_in;
 mod forgery;
 mod hostile;
 mod images;
+mod item_features;
 mod metrics;
 mod privilege_matrix;
 mod privileges;
