@@ -58,22 +58,34 @@ impl Scoring for Neighbors {
     }
 
     fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {
-        let mut scores = vec![0f32; self.count];
-        let mut until_poll = 0;
-        for (&item, &weight) in history.items.iter().zip(history.weights) {
-            let (others, similarities) = self.row(item);
-            if until_poll <= others.len() {
-                control.check()?;
-                until_poll = POLL;
-            }
-            until_poll = until_poll.saturating_sub(others.len());
-            for (&other, &similarity) in others.iter().zip(similarities) {
-                if let Some(score) = scores.get_mut(other as usize) {
-                    *score += weight * similarity;
-                }
+        self.sums(history, |_| {}, control)
+    }
+
+    /// Looks at the neighbors of what was had, and at as many others as can be among the best:
+    /// those all have the score 0, so the first of them go before the rest.
+    fn choose<'c>(
+        &self,
+        history: History<'_>,
+        candidates: Option<&[u32]>,
+        k: usize,
+        mut choice: Choice<'c>,
+        control: &dyn Control,
+    ) -> Result<Choice<'c>, Error> {
+        if candidates.is_some() {
+            return choice.by_scores(&self.scores(history, control)?, candidates, control);
+        }
+        let mut touched = Vec::new();
+        let scores = self.sums(history, |item| touched.push(item), control)?;
+        for touched in touched.chunks(POLL) {
+            control.check()?;
+            for &item in touched {
+                choice.offer(item, scores[item as usize]);
             }
         }
-        Ok(scores)
+        let untouched = (0..).zip(&scores).filter(|&(_, &score)| score == 0.0);
+        let most = k.saturating_add(choice.excluded.len());
+        untouched.take(most).for_each(|(item, &score)| choice.offer(item, score));
+        Ok(choice)
     }
 
     fn folds_in(&self) -> bool {
@@ -116,6 +128,34 @@ impl Scoring for Neighbors {
 }
 
 impl Neighbors {
+    /// The scores of all items; tells of each that is no longer 0, at least once.
+    fn sums(
+        &self,
+        history: History<'_>,
+        mut touch: impl FnMut(u32),
+        control: &dyn Control,
+    ) -> Result<Vec<f32>, Error> {
+        let mut scores = vec![0f32; self.count];
+        let mut until_poll = 0;
+        for (&item, &weight) in history.items.iter().zip(history.weights) {
+            let (others, similarities) = self.row(item);
+            if until_poll <= others.len() {
+                control.check()?;
+                until_poll = POLL;
+            }
+            until_poll = until_poll.saturating_sub(others.len());
+            for (&other, &similarity) in others.iter().zip(similarities) {
+                if let Some(score) = scores.get_mut(other as usize) {
+                    if *score == 0.0 {
+                        touch(other);
+                    }
+                    *score += weight * similarity;
+                }
+            }
+        }
+        Ok(scores)
+    }
+
     /// The items that are similar to one, and how similar they are.
     fn row(&self, item: u32) -> (&[u32], &[f32]) {
         let others = row(&self.payload, self.offsets, self.items, item);
