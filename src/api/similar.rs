@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use teller_recommend::{Because, IdRef, Recommender};
+use teller_recommend::{Because, IdRef, Place, Recommender};
 
 use crate::api::ids::{self, Of};
 use crate::bridge::interrupts::StatementControl;
@@ -98,6 +98,13 @@ fn reasons(
     let rows = reasons.into_iter().filter_map(|reason| {
         let because = match reason.because {
             Because::Item(item) => recommender.item_id(item)?.to_string(),
+            Because::Path(path) => {
+                let places = path.into_iter().map(|place| match place {
+                    Place::Item(item) => Some(recommender.item_id(item)?.to_string()),
+                    Place::Name(name) => Some(name),
+                });
+                places.collect::<Option<Vec<_>>>()?.join(" > ")
+            }
             Because::Text(text) => text,
         };
         Some((because, reason.contribution))

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use teller_numeric::Control;
+use teller_payload::{AlignedBytes, PayloadWriter};
 
+use crate::csr::accumulate;
 use crate::ids::IdsView;
 use crate::{Error, IdRef};
 
@@ -152,6 +154,39 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Items and entities.
+    pub(crate) fn nodes(&self) -> usize {
+        self.items + self.entities.len()
+    }
+
+    /// What explanations need: the edges of each item, with what every node gives its neighbors.
+    pub(crate) fn payload(&self, given: &[f32], width: usize) -> AlignedBytes {
+        let items = self.items as u32;
+        let mut edges: Vec<[u32; 3]> = Vec::new();
+        for &[head, relation, tail] in self.triples.iter().filter(|[head, _, tail]| head != tail) {
+            edges.extend([[head, relation, tail], [tail, relation, head]]);
+        }
+        edges.retain(|&[node, ..]| node < items);
+        edges.sort_unstable();
+        let mut offsets = vec![0u64; self.items + 1];
+        edges.iter().for_each(|&[item, ..]| offsets[item as usize + 1] += 1);
+        accumulate(&mut offsets);
+        let relations: Vec<u32> = edges.iter().map(|&[_, relation, _]| relation).collect();
+        let neighbors: Vec<u32> = edges.iter().map(|&[.., neighbor]| neighbor).collect();
+        let (relation_offsets, relation_names) = joined(&self.relations);
+        let (entity_offsets, entity_names) = joined(&self.entities);
+        let mut writer = PayloadWriter::new();
+        writer.array("offsets", &[offsets.len()], &offsets);
+        writer.array("relations", &[relations.len()], &relations);
+        writer.array("neighbors", &[neighbors.len()], &neighbors);
+        writer.array("nodes", &[given.len() / width, width], given);
+        writer.array("relation_offsets", &[relation_offsets.len()], &relation_offsets);
+        writer.array("relation_names", &[relation_names.len()], &relation_names);
+        writer.array("entity_offsets", &[entity_offsets.len()], &entity_offsets);
+        writer.array("entity_names", &[entity_names.len()], &entity_names);
+        writer.finish()
+    }
+
     /// How many of the items are heads or tails.
     pub fn linked_items(&self) -> usize {
         self.linked_items
@@ -161,4 +196,15 @@ impl Graph {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
+}
+
+/// Names one after the other, and where each ends, from 0 on.
+fn joined(names: &[String]) -> (Vec<u64>, Vec<u8>) {
+    let mut offsets = vec![0u64];
+    let mut bytes = Vec::new();
+    for name in names {
+        bytes.extend_from_slice(name.as_bytes());
+        offsets.push(bytes.len() as u64);
+    }
+    (offsets, bytes)
 }

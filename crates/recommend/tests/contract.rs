@@ -25,6 +25,7 @@ fn algorithms() -> Vec<Value> {
         json!({"algorithm": "ease"}),
         json!({"algorithm": "ease", "neighbors": 20}),
         json!({"algorithm": "content", "factors": 8}),
+        json!({"algorithm": "knowledge_graph", "factors": 8, "epochs": 60}),
         json!({"algorithm": "popular"}),
     ]
 }

@@ -114,7 +114,11 @@ fn algorithms() -> impl Strategy<Value = Value> {
         json!({"algorithm": "svd", "factors": factors, "power_iterations": power_iterations,
                "oversampling": oversampling})
     });
-    prop_oneof![als, svd]
+    let graph = (1..6, 1..3, 1..4).prop_map(|(factors, hops, epochs)| {
+        json!({"algorithm": "knowledge_graph", "factors": factors, "hops": hops,
+               "epochs": epochs})
+    });
+    prop_oneof![als, svd, graph]
 }
 
 proptest! {

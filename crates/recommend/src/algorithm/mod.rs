@@ -1,11 +1,14 @@
 //! The algorithms, one a file.
 
+mod adam;
 pub(crate) mod als;
 pub(crate) mod content;
 pub(crate) mod ease;
 pub(crate) mod item_knn;
+pub(crate) mod knowledge_graph;
 pub(crate) mod least_squares;
 pub(crate) mod popular;
+mod propagation;
 pub(crate) mod svd;
 pub(crate) mod weighting;
 
@@ -16,7 +19,7 @@ use teller_payload::{CheckpointError, SharedBytes};
 
 use crate::{
     AlsParams, ContentParams, Dataset, EaseParams, Error, FittedRecommender, ItemKnnParams,
-    Popular, SvdParams,
+    KnowledgeGraphParams, Popular, SvdParams,
 };
 
 /// An algorithm with its checked parameters.
@@ -130,6 +133,7 @@ pub fn read(options: &mut Options<'_>) -> Result<Box<dyn Algorithm>, OptionError
             ("ease", |options| Ok(Box::new(EaseParams::read(options)?))),
             ("item_knn", |options| Ok(Box::new(ItemKnnParams::read(options)?))),
             ("content", |options| Ok(Box::new(ContentParams::read(options)?))),
+            ("knowledge_graph", |options| Ok(Box::new(KnowledgeGraphParams::read(options)?))),
             ("popular", |_| Ok(Box::new(Popular))),
         ],
     )?;

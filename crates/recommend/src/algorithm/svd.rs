@@ -253,7 +253,7 @@ fn random(
 }
 
 /// A sparse matrix times a tall one.
-fn product(
+pub(crate) fn product(
     matrix: &Csr,
     tall: &[f32],
     width: usize,

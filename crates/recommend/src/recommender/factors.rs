@@ -9,7 +9,7 @@ use super::choice::Choice;
 use super::fold::Histories;
 use super::parts::{Parts, Stored, get};
 use super::reason::{Reason, of_items};
-use super::{History, STRANGERS, Scoring, content};
+use super::{History, STRANGERS, Scoring, content, graph};
 use crate::Error;
 use crate::algorithm::weighting::Weighting;
 use crate::fitted::matrix;
@@ -41,7 +41,7 @@ pub(super) struct Factors {
 
 /// Opens the factors, where they are all that scores follow from.
 pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error> {
-    if parts.has(content::PART) {
+    if parts.has(content::PART) || parts.has(graph::PART) {
         return Ok(None);
     }
     Ok(open(parts)?.map(|factors| Box::new(factors) as Box<dyn Scoring>))

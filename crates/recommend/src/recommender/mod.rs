@@ -6,6 +6,7 @@ mod content;
 mod ease;
 mod factors;
 mod fold;
+mod graph;
 mod item_weights;
 mod neighbors;
 mod parts;
@@ -26,7 +27,7 @@ use fold::Histories;
 use parts::{Parts, Stored, Whole, get};
 use seen::Seen;
 
-pub use reason::{Because, Reason};
+pub use reason::{Because, Place, Reason};
 
 /// What to recommend to whom.
 #[derive(Clone, Copy, Debug)]
@@ -143,8 +144,8 @@ trait Scoring: Debug + Send + Sync {
 /// Opens an algorithm's parts, if they are among these.
 type Load = fn(&Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>;
 
-const SCORINGS: [Load; 5] =
-    [factors::load, neighbors::load, ease::load, item_weights::load, content::load];
+const SCORINGS: [Load; 6] =
+    [factors::load, neighbors::load, ease::load, item_weights::load, content::load, graph::load];
 
 impl Recommender {
     /// Checks and opens the parts that [`crate::FittedRecommender::parts`] made. Parts of other

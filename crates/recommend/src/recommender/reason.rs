@@ -14,13 +14,28 @@ pub struct Reason {
 pub enum Because {
     /// An item, by its index, that somebody had.
     Item(u32),
+    /// A path to the item through a graph.
+    Path(Vec<Place>),
     /// Anything else, in words.
     Text(String),
+}
+
+/// A step of a path: an item, or an entity or relation by its name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// An item, by its index.
+    Item(u32),
+    /// A name.
+    Name(String),
 }
 
 impl Reason {
     pub(super) fn item(item: u32, contribution: f32) -> Self {
         Self { because: Because::Item(item), contribution }
+    }
+
+    pub(super) fn path(path: Vec<Place>, contribution: f32) -> Self {
+        Self { because: Because::Path(path), contribution }
     }
 
     pub(super) fn text(text: &str, contribution: f32) -> Self {

@@ -17,6 +17,7 @@ mod forgery;
 mod hostile;
 mod images;
 mod item_features;
+mod knowledge_graph;
 mod metrics;
 mod privilege_matrix;
 mod privileges;
