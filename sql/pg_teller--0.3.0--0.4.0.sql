@@ -101,3 +101,21 @@ CREATE FUNCTION teller.recommend_from_among(
     AS 'MODULE_PATHNAME', 'recommend_from_among_text_wrapper';
 COMMENT ON FUNCTION teller.recommend_from_among(text[], text, int, regclass, boolean) IS
     'The k best items for somebody who has these items among those that a SELECT returns to the caller';
+
+-- Which rating a user would give an item.
+
+CREATE FUNCTION teller.predict_rating(
+        user_id bigint, item_id bigint, model regclass DEFAULT NULL)
+    RETURNS real
+    LANGUAGE c STABLE PARALLEL SAFE COST 1000
+    AS 'MODULE_PATHNAME', 'predict_rating_bigint_wrapper';
+COMMENT ON FUNCTION teller.predict_rating(bigint, bigint, regclass) IS
+    'The rating that a user would give an item; of what the model does not know, the mean';
+
+CREATE FUNCTION teller.predict_rating(
+        user_id text, item_id text, model regclass DEFAULT NULL)
+    RETURNS real
+    LANGUAGE c STABLE PARALLEL SAFE COST 1000
+    AS 'MODULE_PATHNAME', 'predict_rating_text_wrapper';
+COMMENT ON FUNCTION teller.predict_rating(text, text, regclass) IS
+    'The rating that a user would give an item; of what the model does not know, the mean';

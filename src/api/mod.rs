@@ -9,6 +9,7 @@ mod ids;
 mod images;
 mod metrics;
 mod numbers;
+mod ratings;
 mod recommend;
 mod registry;
 mod retrain;

@@ -1,6 +1,7 @@
 //! Who took what, how much: gathered row by row from a cursor, then a sparse matrix that does
 //! not depend on the order of the rows.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -125,18 +126,19 @@ impl InteractionsBuilder {
             }
         }
         drop((next, user_ranks));
-        let by_user = merge(offsets, entries, control)?;
+        let (by_user, repeated) = merge(offsets, entries, control)?;
         let duplicates = self.rows - by_user.columns.len() as u64;
-        Ok((Interactions { users, items, by_user, duplicates }, item_ranks))
+        Ok((Interactions { users, items, by_user, repeated, duplicates }, item_ranks))
     }
 }
 
-/// Sorts each row by item and sums equal items.
+/// Sorts each row by item and sums equal items; tells which entries are sums, and of how many.
 fn merge(
     mut offsets: Vec<u64>,
     mut entries: Vec<(u32, f32)>,
     control: &dyn Control,
-) -> Result<Csr, Error> {
+) -> Result<(Csr, Vec<(u64, u32)>), Error> {
+    let mut repeated = Vec::new();
     let mut columns = Vec::with_capacity(entries.len());
     let mut values = Vec::with_capacity(entries.len());
     let mut start = 0;
@@ -153,13 +155,16 @@ fn merge(
         row_entries.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         for same in row_entries.chunk_by(|a, b| a.0 == b.0) {
             let sum: f64 = same.iter().map(|&(_, weight)| f64::from(weight)).sum();
+            if same.len() > 1 {
+                repeated.push((columns.len() as u64, same.len() as u32));
+            }
             columns.push(same[0].0);
             values.push((sum as f32).min(f32::MAX));
         }
         *offset = columns.len() as u64;
         start = end;
     }
-    Ok(Csr { offsets, columns, values })
+    Ok((Csr { offsets, columns, values }, repeated))
 }
 
 /// The interactions of users with items.
@@ -168,6 +173,8 @@ pub struct Interactions {
     users: Ids,
     items: Ids,
     by_user: Csr,
+    /// Entries of the matrix, ascending, that are sums, and of how many rows.
+    repeated: Vec<(u64, u32)>,
     duplicates: u64,
 }
 
@@ -185,6 +192,16 @@ impl Interactions {
     /// Weights, users x items.
     pub fn by_user(&self) -> &Csr {
         &self.by_user
+    }
+
+    /// Weights as ratings, users x items: of rows of the same user and item the mean.
+    pub fn ratings(&self) -> Cow<'_, Csr> {
+        let mut ratings = Cow::Borrowed(&self.by_user);
+        if !self.repeated.is_empty() {
+            let values = &mut ratings.to_mut().values;
+            self.repeated.iter().for_each(|&(at, rows)| values[at as usize] /= rows as f32);
+        }
+        ratings
     }
 
     /// Weights, items x users.
@@ -229,6 +246,9 @@ impl Interactions {
             control.check()?;
             digest.update(columns);
             digest.update(values);
+        }
+        for &(at, rows) in &self.repeated {
+            digest.update(&[at, u64::from(rows)]);
         }
         Ok(digest)
     }
@@ -366,6 +386,8 @@ mod tests {
                 let at = columns.binary_search(&item).unwrap();
                 let sum: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
                 prop_assert!((f64::from(values[at]) - sum).abs() < 1e-4);
+                let mean = data.ratings().row(user as usize).1[at];
+                prop_assert!((f64::from(mean) - sum / weights.len() as f64).abs() < 1e-4);
             }
             let mut shuffled = rows.clone();
             teller_numeric::Stream::new(seed, "test", 0).shuffle(&mut shuffled);

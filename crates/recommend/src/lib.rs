@@ -53,6 +53,7 @@ mod top_k;
 mod vectors;
 
 pub use algorithm::als::{AlsParams, Solver};
+pub use algorithm::biased_mf::BiasedMfParams;
 pub use algorithm::content::ContentParams;
 pub use algorithm::ease::EaseParams;
 pub use algorithm::item_knn::{ItemKnnParams, Similarity};

@@ -126,13 +126,46 @@ pub fn evaluate(
         .zip(sums)
         .map(|(name, sum)| (format!("{name}@{k}"), sum / users as f64))
         .collect();
-    let items = exposures.len() as f64;
+    let count = exposures.len() as f64;
     let shown = exposures.iter().filter(|&&exposure| exposure > 0).count() as f64;
-    metrics.push((format!("coverage@{k}"), shown / items));
+    metrics.push((format!("coverage@{k}"), shown / count));
     metrics.push((format!("novelty@{k}"), novelty(recommender, &exposures)));
     metrics.push((format!("gini@{k}"), gini(exposures)));
+    if let Some(rmse) = rmse(recommender, held_out, &items, control)? {
+        metrics.push(("rmse".to_owned(), rmse));
+    }
     metrics.push(("users".to_owned(), users as f64));
     Ok(metrics)
+}
+
+/// The root of the mean squared error of predicted ratings, where the model predicts any, over what
+/// users had not had in training. `items` are the model's indexes of the held-out items.
+fn rmse(
+    recommender: &Recommender,
+    held_out: &Interactions,
+    items: &[Option<u32>],
+    control: &dyn Control,
+) -> Result<Option<f64>, Error> {
+    if recommender.predict_rating(None, None).is_err() {
+        return Ok(None);
+    }
+    let ratings = held_out.ratings();
+    let (mut sum, mut count) = (0f64, 0u64);
+    for user in 0..ratings.rows() {
+        control.check()?;
+        let known = held_out.users().get(user as u32).and_then(|id| recommender.user_index(id));
+        let seen = known.map_or(&[][..], |user| recommender.seen(user));
+        let (columns, values) = ratings.row(user);
+        for (&item, &rating) in columns.iter().zip(values) {
+            let item = items[item as usize];
+            if item.is_none_or(|item| seen.binary_search(&item).is_err()) {
+                let error = f64::from(recommender.predict_rating(known, item)?) - f64::from(rating);
+                sum += error * error;
+                count += 1;
+            }
+        }
+    }
+    Ok((count > 0).then(|| (sum / count as f64).sqrt()))
 }
 
 /// Mean bits of what was shown.

@@ -12,7 +12,8 @@ use support::{Row, algorithm, dataset, described, load, on_threads, parts, train
 use teller_numeric::{Cancelled, Control, Step, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, Payload, PayloadWriter, SharedBytes};
 use teller_recommend::{
-    Because, Error, IdRef, InteractionsBuilder, Recommender, Request, Size, evaluate, memory_needed,
+    Because, Dataset, Error, IdRef, InteractionsBuilder, Recommender, Request, Size, evaluate,
+    memory_needed,
 };
 
 fn algorithms() -> Vec<Value> {
@@ -22,6 +23,7 @@ fn algorithms() -> Vec<Value> {
         json!({"algorithm": "svd", "factors": 3}),
         json!({"algorithm": "item_knn"}),
         json!({"algorithm": "item_knn", "similarity": "cosine", "neighbors": 30}),
+        json!({"algorithm": "biased_mf", "factors": 3}),
         json!({"algorithm": "ease"}),
         json!({"algorithm": "ease", "neighbors": 20}),
         json!({"algorithm": "content", "factors": 8}),
@@ -43,6 +45,18 @@ fn checkerboard() -> Vec<Row> {
         .filter(|(user, item)| user != item && (user + item) % 2 == 0)
         .map(|(user, item)| (user, item, 1.0))
         .collect()
+}
+
+/// The checkerboard as an algorithm takes it. Ratings say nothing unless some are low: half of what
+/// is of the other colour.
+fn board(given: &Value) -> Dataset {
+    if given["algorithm"] != "biased_mf" {
+        return dataset(checkerboard());
+    }
+    let other = (0..SIDE).flat_map(|user| (0..SIDE).map(move |item| (user, item, 1.0)));
+    let other = other.filter(|(user, item, _)| (user + item) % 4 == 1);
+    let own = checkerboard().into_iter().map(|(user, item, _)| (user, item, 5.0));
+    dataset(own.chain(other))
 }
 
 /// Users and items of uneven degrees and weights, and ids with gaps.
@@ -76,9 +90,8 @@ fn bytes(given: &Value, rows: Vec<Row>, threads: usize) -> Vec<(String, Vec<u8>)
 
 #[test]
 fn the_withheld_diagonal_comes_first() {
-    let data = dataset(checkerboard());
     for given in learning() {
-        let recommender = load(&train(&given, &data));
+        let recommender = load(&train(&given, &board(&given)));
         for user in 0..SIDE {
             let index = recommender.user_index(IdRef::Integer(user)).unwrap();
             let best = ask(&recommender, request(index, 1))[0].0;
@@ -287,9 +300,8 @@ fn similar_items_are_others_and_k_whenever_k_exist() {
 /// Items of one colour are had by the same users.
 #[test]
 fn items_that_the_same_users_had_are_similar() {
-    let data = dataset(checkerboard());
     for given in learning() {
-        let recommender = load(&train(&given, &data));
+        let recommender = load(&train(&given, &board(&given)));
         for item in 0..SIDE as u32 {
             match recommender.similar_items(item, SIDE as usize / 2 - 1, None, &Uninterrupted) {
                 Err(error) => assert!(matches!(error, Error::Unsupported(_)), "{given}: {error}"),

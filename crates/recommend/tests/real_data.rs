@@ -58,3 +58,18 @@ fn movielens_ratings() {
     assert!(svd >= 1.7 * popular, "{svd} {popular}");
     assert!(near >= 1.7 * popular, "{near} {popular}");
 }
+
+#[test]
+fn movielens_ratings_are_predicted() {
+    let Some(rows) = real_rows("movielens100k_ratings.tsv") else { return };
+    for salt in 0..3 {
+        let (kept, held_out) = split(&rows, salt);
+        let recommender = load(&train(&json!({"algorithm": "biased_mf"}), &dataset(kept)));
+        let held_out = dataset(held_out).interactions;
+        let metrics = on_threads(2, || evaluate(&recommender, &held_out, 10, &Uninterrupted));
+        let metrics = metrics.unwrap();
+        let (_, rmse) = metrics.iter().find(|(name, _)| name == "rmse").unwrap();
+        println!("biased_mf, salt {salt}: RMSE {rmse:.4}, {metrics:?}");
+        assert!(*rmse <= 0.92, "{rmse}");
+    }
+}

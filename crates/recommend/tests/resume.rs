@@ -118,7 +118,11 @@ fn algorithms() -> impl Strategy<Value = Value> {
         json!({"algorithm": "knowledge_graph", "factors": factors, "hops": hops,
                "epochs": epochs})
     });
-    prop_oneof![als, svd, graph]
+    let ratings = (1..8, 1..4, 0..99).prop_map(|(factors, iterations, seed)| {
+        json!({"algorithm": "biased_mf", "factors": factors, "iterations": iterations,
+               "seed": seed})
+    });
+    prop_oneof![als, svd, graph, ratings]
 }
 
 proptest! {

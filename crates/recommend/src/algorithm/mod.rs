@@ -2,6 +2,7 @@
 
 mod adam;
 pub(crate) mod als;
+pub(crate) mod biased_mf;
 pub(crate) mod content;
 pub(crate) mod ease;
 pub(crate) mod item_knn;
@@ -18,8 +19,8 @@ use teller_numeric::{Control, OptionError, Options};
 use teller_payload::{CheckpointError, SharedBytes};
 
 use crate::{
-    AlsParams, ContentParams, Dataset, EaseParams, Error, FittedRecommender, ItemKnnParams,
-    KnowledgeGraphParams, Popular, SvdParams,
+    AlsParams, BiasedMfParams, ContentParams, Dataset, EaseParams, Error, FittedRecommender,
+    ItemKnnParams, KnowledgeGraphParams, Popular, SvdParams,
 };
 
 /// An algorithm with its checked parameters.
@@ -130,6 +131,7 @@ pub fn read(options: &mut Options<'_>) -> Result<Box<dyn Algorithm>, OptionError
         &[
             ("als", |options| Ok(Box::new(AlsParams::read(options)?))),
             ("svd", |options| Ok(Box::new(SvdParams::read(options)?))),
+            ("biased_mf", |options| Ok(Box::new(BiasedMfParams::read(options)?))),
             ("ease", |options| Ok(Box::new(EaseParams::read(options)?))),
             ("item_knn", |options| Ok(Box::new(ItemKnnParams::read(options)?))),
             ("content", |options| Ok(Box::new(ContentParams::read(options)?))),

@@ -41,7 +41,7 @@ pub(super) struct Factors {
 
 /// Opens the factors, where they are all that scores follow from.
 pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error> {
-    if parts.has(content::PART) || parts.has(graph::PART) {
+    if parts.has(content::PART) || parts.has(graph::PART) || parts.has("ratings") {
         return Ok(None);
     }
     Ok(open(parts)?.map(|factors| Box::new(factors) as Box<dyn Scoring>))
@@ -245,6 +245,14 @@ impl Factors {
         row(get(&self.items), item, self.count)
     }
 
+    pub(super) fn users(&self) -> &[f32] {
+        get(&self.users)
+    }
+
+    pub(super) fn items(&self) -> &[f32] {
+        get(&self.items)
+    }
+
     /// The factors of somebody.
     pub(super) fn taste(
         &self,
@@ -322,7 +330,7 @@ impl Best for Scored<'_, '_> {
     }
 }
 
-fn row(factors: &[f32], index: u32, count: usize) -> &[f32] {
+pub(super) fn row(factors: &[f32], index: u32, count: usize) -> &[f32] {
     let start = index as usize * count;
     factors.get(start..start + count).unwrap_or_default()
 }

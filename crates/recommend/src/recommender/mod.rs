@@ -10,6 +10,7 @@ mod graph;
 mod item_weights;
 mod neighbors;
 mod parts;
+mod ratings;
 mod reason;
 mod seen;
 
@@ -135,6 +136,12 @@ trait Scoring: Debug + Send + Sync {
         reason::unsupported("find similar items")
     }
 
+    /// The rating that a user, or an unknown one, would give an item, or an unknown one, where
+    /// ratings are what scores stand for.
+    fn rating(&self, _user: Option<u32>, _item: Option<u32>) -> Option<f32> {
+        None
+    }
+
     /// Row-major factors of all users and of all items, and how many each has, where there are any.
     fn factors(&self) -> Option<[(&[f32], usize); 2]> {
         None
@@ -144,8 +151,15 @@ trait Scoring: Debug + Send + Sync {
 /// Opens an algorithm's parts, if they are among these.
 type Load = fn(&Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>;
 
-const SCORINGS: [Load; 6] =
-    [factors::load, neighbors::load, ease::load, item_weights::load, content::load, graph::load];
+const SCORINGS: [Load; 7] = [
+    factors::load,
+    neighbors::load,
+    ease::load,
+    item_weights::load,
+    content::load,
+    graph::load,
+    ratings::load,
+];
 
 impl Recommender {
     /// Checks and opens the parts that [`crate::FittedRecommender::parts`] made. Parts of other
@@ -333,6 +347,17 @@ impl Recommender {
         }
         let choice = Choice { top: TopK::new(k), excluded: &[item] };
         Ok(scoring.similar(item, candidates, k, choice, control)?.top.finish())
+    }
+
+    /// The rating that a user would give an item, within the range of those that there were. For an
+    /// unknown user it is the mean of the item's ratings, shrunk; for an unknown item that of the
+    /// user's; of both unknown the mean of all.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] of an algorithm that does not predict ratings.
+    pub fn predict_rating(&self, user: Option<u32>, item: Option<u32>) -> Result<f32, Error> {
+        let rating = self.scoring.as_ref().and_then(|scoring| scoring.rating(user, item));
+        rating.ok_or(Error::Unsupported("predict ratings"))
     }
 
     /// What a user had, if that is anything.

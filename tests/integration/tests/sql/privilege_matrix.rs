@@ -47,8 +47,9 @@ fn may(role: &str, need: Need) -> bool {
 }
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
-/// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate) and `SCHEMA.scans`.
-const FUNCTIONS: [(&str, Need, &str); 45] = [
+/// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate), `SCHEMA.rated` and
+/// `SCHEMA.scans`.
+const FUNCTIONS: [(&str, Need, &str); 47] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -99,6 +100,8 @@ const FUNCTIONS: [(&str, Need, &str); 45] = [
         Run,
         "explain_recommendation('1', '1', 'SCHEMA.shop')",
     ),
+    ("predict_rating(bigint,bigint,regclass)", Run, "predict_rating(1, 1, 'SCHEMA.rated')"),
+    ("predict_rating(text,text,regclass)", Run, "predict_rating('1', '1', 'SCHEMA.rated')"),
     ("evaluate(regclass,text,integer)", Run, "evaluate('SCHEMA.shop', 'DATA')"),
     ("training_plot(regclass,integer)", Run, "training_plot('SCHEMA.shop')"),
     (
@@ -199,6 +202,7 @@ impl Models {
         for algorithm in ["als", "als", "popular"] {
             super::train_purchases(&mut owner, "shop", algorithm);
         }
+        super::train_purchases(&mut owner, "rated", "biased_mf");
         owner.run(
             "SELECT teller.promote('shop', 1), teller.promote('shop', 2);
              UPDATE shop SET status = 'candidate' WHERE part = '' AND version = 3;
@@ -214,7 +218,7 @@ impl Models {
                 "" => {}
                 "superuser" => root.run(&format!("ALTER ROLE {role} SUPERUSER")),
                 "pg_read_all_data" => root.run(&format!("GRANT {granted} TO {role}")),
-                _ => owner.run(&format!("GRANT {granted} ON shop, scans TO {role}")),
+                _ => owner.run(&format!("GRANT {granted} ON shop, rated, scans TO {role}")),
             }
             roles.insert(name, session);
         }

@@ -140,3 +140,59 @@ fn the_default_recommender_is_a_setting() {
     client.run("SET teller.default_recommender = 'no_such_model'");
     client.refused("SELECT * FROM teller.recommend(1)", &SqlState::UNDEFINED_TABLE);
 }
+
+/// Users and items that are rated on the whole, and one of each that nothing is known of.
+#[test]
+fn ratings_are_predicted() {
+    let mut client = Database::new().connect();
+    client.run(
+        r#"CREATE TABLE ratings AS
+               SELECT u AS user_id, i AS item_id,
+                      CASE WHEN (u <= 20) = (i <= 5) THEN 4.0 ELSE 2.0 END AS weight
+               FROM generate_series(1, 40) u, generate_series(1, 10) i WHERE (u * i) % 7 <> 3;
+           SELECT teller.train('rated', 'recommendation', 'TABLE ratings',
+                               '{"algorithm": "biased_mf"}');
+           SELECT teller.train('named', 'recommendation',
+                               'SELECT ''u'' || user_id AS user_id, item_id, weight FROM ratings
+                                UNION ALL SELECT ''u1'', 1, 2', '{"algorithm": "biased_mf"}')"#,
+    );
+    let rating = |client: &mut Client, arguments: &str| -> Option<f32> {
+        let call = format!("SELECT teller.predict_rating({arguments})");
+        client.query_one(&call, &[]).unwrap().get(0)
+    };
+    for (user, item, expected) in [(3, 1, 4.0), (1, 3, 4.0), (3, 8, 2.0), (30, 9, 4.0)] {
+        let got = rating(&mut client, &format!("{user}, {item}, 'rated'")).unwrap();
+        assert!((got - expected).abs() < 0.3, "{user}, {item}: {got}");
+        let by_text = rating(&mut client, &format!("'{user}', '{item}', 'rated'"));
+        assert_eq!(by_text, Some(got));
+    }
+    let mean: f32 = client.value("SELECT avg(weight)::real FROM ratings");
+    let unknown = rating(&mut client, "999, 999, 'rated'").unwrap();
+    assert!((unknown - mean).abs() < 1e-5, "{unknown} {mean}");
+    for arguments in ["999, 1, 'rated'", "1, 999, 'rated'"] {
+        let got = rating(&mut client, arguments).unwrap();
+        assert!((got - mean).abs() < 0.5, "{got} {mean}");
+    }
+    for arguments in ["NULL::bigint, 1, 'rated'", "'1', NULL::text, 'rated'"] {
+        assert_eq!(rating(&mut client, arguments), None);
+    }
+    assert!(rating(&mut client, "'u3', '1', 'named'").unwrap() > 3.0);
+    let duplicates: f64 = client.value(
+        "SELECT (metrics->>'duplicates')::float8 FROM teller.model_versions
+         WHERE model = 'named'::regclass",
+    );
+    assert_eq!(duplicates, 1.0);
+    client.refused("SELECT teller.predict_rating(1, 1, 'named')", &SqlState::DATATYPE_MISMATCH);
+    let rmse: f64 = client.value(
+        "SELECT value FROM teller.evaluate('rated',
+             'SELECT u AS user_id, i AS item_id,
+                     CASE WHEN (u <= 20) = (i <= 5) THEN 4.0 ELSE 2.0 END AS weight
+              FROM generate_series(1, 40) u, generate_series(1, 10) i') WHERE metric = 'rmse'",
+    );
+    assert!(rmse < 0.2, "{rmse}");
+    super::two_groups(&mut client);
+    super::train_purchases(&mut client, "shop", "als");
+    let error = client
+        .refused("SELECT teller.predict_rating(1, 1, 'shop')", &SqlState::FEATURE_NOT_SUPPORTED);
+    assert!(error.hint().is_some());
+}
