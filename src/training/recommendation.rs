@@ -5,10 +5,11 @@ use std::sync::Arc;
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 use teller_recommend::{
-    Algorithm, Dataset, Interactions, InteractionsBuilder, Size, memory_needed, read_algorithm,
+    Algorithm, Dataset, Interactions, InteractionsBuilder, Size, memory_needed, read_training,
 };
 
 use crate::bridge::interrupts::StatementControl;
+use crate::bridge::messages;
 use crate::bridge::rhythm::Rhythm;
 use crate::bridge::workers::{self, Event};
 use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
@@ -32,7 +33,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn read(options: &mut Options) -> Result<Self, Error> {
-        let algorithm: Arc<dyn Algorithm> = read_algorithm(options)?.into();
+        let algorithm: Arc<dyn Algorithm> = read_training(options)?.into();
         let side = SideData::read(options, &*algorithm)?;
         Ok(Self { algorithm, side })
     }
@@ -90,10 +91,17 @@ impl Fit for Prepared {
             |control| self.algorithm.fit(&self.data, resume, control),
             on_event,
         )??;
+        let mut figures = metrics(fitted.metrics.iter().copied());
+        let validation = fitted.validation.iter().map(|(name, value)| (&**name, *value));
+        let apart = |(name, value)| (format!("validation_{name}"), value);
+        figures.extend(metrics(validation).into_iter().map(apart));
+        if let Some(reason) = fitted.model["reason"].as_str() {
+            messages::info(reason);
+        }
         Ok(Trained {
-            algorithm: self.algorithm.name(),
-            model: serde_json::json!({}),
-            metrics: metrics(fitted.metrics.iter().copied()),
+            algorithm: fitted.algorithm.unwrap_or_else(|| self.algorithm.name()),
+            model: fitted.model,
+            metrics: figures,
             version: TrainedVersion { parts: fitted.parts, records: Vec::new() },
         })
     }

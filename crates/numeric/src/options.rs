@@ -73,6 +73,16 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// The object as it was given.
+    pub fn given(&self) -> &'a Map<String, Value> {
+        self.given
+    }
+
+    /// The keys that were asked for by now.
+    pub fn known(&self) -> &[&'static str] {
+        &self.known
+    }
+
     /// The raw value under `name`; JSON null counts as absent.
     pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
         if !self.known.contains(&name) {

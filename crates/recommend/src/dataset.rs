@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use teller_numeric::Control;
+use teller_numeric::{Cancelled, Control};
 
 use crate::features::{ItemFeatures, ItemFeaturesBuilder};
 use crate::graph::{Graph, GraphBuilder};
@@ -49,6 +49,20 @@ impl From<Interactions> for Dataset {
 }
 
 impl Dataset {
+    /// The same with the pairs of user and item for which `keep` says so; nothing if there are
+    /// none.
+    pub(crate) fn subset(
+        &self,
+        keep: impl Fn(u32, u32) -> bool,
+        control: &dyn Control,
+    ) -> Result<Option<Self>, Cancelled> {
+        // What is known of items goes by their indexes, and they can be recommended untaken.
+        let described = self.features.is_some() || self.graph.is_some();
+        let interactions = self.interactions.subset(keep, described, control)?;
+        let (features, graph) = (self.features.clone(), self.graph.clone());
+        Ok(interactions.map(|interactions| Self { interactions, features, graph }))
+    }
+
     /// How much there is.
     pub fn size(&self) -> Size {
         let (users, items) = (self.interactions.users(), self.interactions.items());

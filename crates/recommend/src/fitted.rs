@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use teller_numeric::{Cancelled, Control};
 use teller_payload::{AlignedBytes, PayloadWriter};
 
@@ -18,6 +19,12 @@ pub struct FittedRecommender {
     pub metrics: Vec<(&'static str, f64)>,
     /// As [`crate::Recommender::load`] reads them.
     pub parts: Vec<Part>,
+    /// Figures on a part of the data that was kept apart, where one was.
+    pub validation: Vec<(String, f64)>,
+    /// The name of the algorithm, where it was chosen among several.
+    pub algorithm: Option<&'static str>,
+    /// What the training decided, as JSON: an object.
+    pub model: Value,
 }
 
 /// What an algorithm's scores follow from, besides the items' popularity.
@@ -86,6 +93,11 @@ impl Numbers {
 }
 
 impl FittedRecommender {
+    /// One about which nothing else is known.
+    pub(crate) fn of_parts(metrics: Vec<(&'static str, f64)>, parts: Vec<Part>) -> Self {
+        Self { metrics, parts, validation: Vec::new(), algorithm: None, model: json!({}) }
+    }
+
     pub(crate) fn new(data: &Dataset, numbers: Numbers) -> Self {
         let Numbers { mut parts, weights, metrics: more } = numbers;
         let data = &data.interactions;
@@ -106,7 +118,7 @@ impl FittedRecommender {
             ("popularity", popularity_payload(&data.popularity())),
         ]);
         let share = |(name, part)| (Cow::Borrowed(name), Arc::new(part));
-        Self { metrics, parts: parts.into_iter().map(share).collect() }
+        Self::of_parts(metrics, parts.into_iter().map(share).collect())
     }
 }
 

@@ -57,6 +57,24 @@ impl Ids {
         }
     }
 
+    /// Those at `indexes`, which ascend.
+    pub(crate) fn select(&self, indexes: &[u32]) -> Self {
+        match self {
+            Ids::Integers(ids) => {
+                let some = indexes.iter().filter_map(|&index| ids.get(index as usize));
+                Ids::Integers(some.copied().collect())
+            }
+            Ids::Texts { .. } => {
+                let mut selected = (vec![0u64], Vec::new());
+                for text in indexes.iter().filter_map(|&index| self.view().text(index as usize)) {
+                    selected.1.extend_from_slice(text);
+                    selected.0.push(selected.1.len() as u64);
+                }
+                Ids::Texts { offsets: selected.0, bytes: selected.1 }
+            }
+        }
+    }
+
     pub(crate) fn payload(&self) -> AlignedBytes {
         let mut writer = PayloadWriter::new();
         match self {

@@ -231,6 +231,58 @@ impl Interactions {
         counts.into_iter().map(|count| count as f32).collect()
     }
 
+    /// The pairs of user and item for which `keep` says so, with the users and items that have
+    /// any (with `all_items`, all items); nothing if there are none.
+    pub(crate) fn subset(
+        &self,
+        keep: impl Fn(u32, u32) -> bool,
+        all_items: bool,
+        control: &dyn Control,
+    ) -> Result<Option<Self>, Cancelled> {
+        let mut kept = Csr { offsets: vec![0], columns: Vec::new(), values: Vec::new() };
+        let mut users = Vec::new();
+        let mut repeated = Vec::new();
+        let mut of_pairs = self.repeated.iter().peekable();
+        let mut ranks = vec![if all_items { 0 } else { u32::MAX }; self.items().len()];
+        let mut until_poll = 0;
+        for user in 0..self.by_user.rows() {
+            let (items, weights) = self.by_user.row(user);
+            if until_poll <= items.len() {
+                control.check()?;
+                until_poll = POLL;
+            }
+            until_poll = until_poll.saturating_sub(items.len() + 1);
+            let before = kept.columns.len();
+            for (pair, (&item, &weight)) in
+                (self.by_user.offsets[user]..).zip(items.iter().zip(weights))
+            {
+                let rows = of_pairs.next_if(|(at, _)| *at == pair);
+                if keep(user as u32, item) {
+                    repeated.extend(rows.map(|&(_, rows)| (kept.columns.len() as u64, rows)));
+                    kept.columns.push(item);
+                    kept.values.push(weight);
+                    ranks[item as usize] = 0;
+                }
+            }
+            if kept.columns.len() > before {
+                users.push(user as u32);
+                kept.offsets.push(kept.columns.len() as u64);
+            }
+        }
+        if users.is_empty() {
+            return Ok(None);
+        }
+        let items: Vec<u32> =
+            (0..).zip(&ranks).filter(|&(_, &rank)| rank == 0).map(|(item, _)| item).collect();
+        (0..).zip(&items).for_each(|(rank, &item)| ranks[item as usize] = rank);
+        for columns in kept.columns.chunks_mut(POLL) {
+            control.check()?;
+            columns.iter_mut().for_each(|column| *column = ranks[*column as usize]);
+        }
+        let (users, items) = (self.users.select(&users), self.items.select(&items));
+        Ok(Some(Self { users, items, by_user: kept, repeated, duplicates: 0 }))
+    }
+
     /// A digest of the matrix; factors do not depend on the ids of its rows and columns.
     pub(crate) fn digest(&self, control: &dyn Control) -> Result<DataDigest, Cancelled> {
         const POLL: usize = 1 << 22;

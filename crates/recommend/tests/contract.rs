@@ -29,6 +29,16 @@ fn algorithms() -> Vec<Value> {
         json!({"algorithm": "content", "factors": 8}),
         json!({"algorithm": "knowledge_graph", "factors": 8, "epochs": 60}),
         json!({"algorithm": "popular"}),
+        json!({"algorithm": "svd", "factors": 3, "validation": 0.2}),
+        json!({"algorithm": "item_knn", "validation": 0.1}),
+        json!({"algorithm": "hybrid", "validation": 0, "members": [
+            {"algorithm": "als", "factors": 8},
+            {"algorithm": "item_knn", "similarity": "cosine"},
+            {"algorithm": "svd", "factors": 3},
+        ]}),
+        json!({"algorithm": "hybrid", "validation": 0.1, "members": [
+            {"algorithm": "popular"}, {"algorithm": "item_knn"},
+        ]}),
     ]
 }
 

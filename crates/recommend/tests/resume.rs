@@ -78,6 +78,7 @@ fn stored(fitted: &FittedRecommender) -> Vec<(String, Vec<u8>)> {
 
 fn assert_same(one: &FittedRecommender, other: &FittedRecommender) {
     assert_eq!(one.metrics, other.metrics);
+    assert_eq!(one.validation, other.validation);
     assert!(stored(one) == stored(other), "other bytes");
 }
 
@@ -122,7 +123,21 @@ fn algorithms() -> impl Strategy<Value = Value> {
         json!({"algorithm": "biased_mf", "factors": factors, "iterations": iterations,
                "seed": seed})
     });
-    prop_oneof![als, svd, graph, ratings]
+    let hybrid = (als.clone(), svd.clone()).prop_map(|(als, svd)| {
+        json!({"algorithm": "hybrid", "validation": 0, "members": [als, svd, {"algorithm": "item_knn"}]})
+    });
+    let tuned = (1i64..5, 0..4).prop_map(|(more, power_iterations)| {
+        let factors: Vec<i64> = (1..=more).collect();
+        json!({"algorithm": "svd", "power_iterations": power_iterations, "validation": 0.2,
+               "tune": {"grid": {"factors": factors}}})
+    });
+    let alone = prop_oneof![als, svd, graph, ratings, hybrid, tuned];
+    (alone, prop_oneof![Just(None), (0.01..0.5).prop_map(Some)]).prop_map(|(mut given, share)| {
+        if let Some(share) = share {
+            given["validation"] = json!(share);
+        }
+        given
+    })
 }
 
 proptest! {
@@ -202,10 +217,14 @@ fn svd_tells_its_iterations() {
     assert!(losses[5] - last < 0.01, "{losses:?} {last}");
 }
 
-fn trainings() -> [Value; 2] {
+fn trainings() -> [Value; 4] {
     [
         json!({"algorithm": "als", "factors": 3, "iterations": 2}),
         json!({"algorithm": "svd", "factors": 3, "oversampling": 1, "power_iterations": 2}),
+        json!({"algorithm": "als", "factors": 2, "iterations": 2, "validation": 0.3}),
+        json!({"algorithm": "hybrid", "validation": 0, "members": [
+            {"algorithm": "als", "factors": 2, "iterations": 1}, {"algorithm": "popular"},
+        ]}),
     ]
 }
 
@@ -228,7 +247,7 @@ fn refusal(given: &Value, rows: &[Row], checkpoint: &[u8]) -> CheckpointError {
 
 #[test]
 fn another_training_refuses_the_checkpoint() {
-    let [als, svd] = trainings();
+    let [als, svd, ..] = trainings();
     let parameters = CheckpointError::OtherTraining("parameters");
     let popular = json!({"algorithm": "popular"});
     for (given, other, iterations) in [(&als, &svd, "iterations"), (&svd, &als, "power_iterations")]
@@ -273,7 +292,7 @@ fn forged(checkpoint: &[u8], position: &[u64]) -> AlignedBytes {
 
 #[test]
 fn a_forged_position_is_refused() {
-    let [als, svd] = trainings();
+    let [als, svd, ..] = trainings();
     let nan = f64::NAN.to_bits();
     let rows = some_rows();
     let last = checkpoints(&als).pop().unwrap();
@@ -296,7 +315,7 @@ fn a_forged_position_is_refused() {
 proptest! {
     #[test]
     fn damage_is_refused(at in any::<prop::sample::Index>(), flip in 1..=255u8) {
-        static CHECKPOINTS: std::sync::OnceLock<[Vec<Vec<u8>>; 2]> = std::sync::OnceLock::new();
+        static CHECKPOINTS: std::sync::OnceLock<[Vec<Vec<u8>>; 4]> = std::sync::OnceLock::new();
         let all = CHECKPOINTS.get_or_init(|| trainings().map(|given| checkpoints(&given)));
         for (given, checkpoints) in trainings().iter().zip(all) {
             let mut bytes = at.get(checkpoints).clone();

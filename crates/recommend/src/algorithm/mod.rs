@@ -125,21 +125,29 @@ impl Size {
 
 /// Reads `algorithm` (the first is the default) and then the options of that algorithm.
 pub fn read(options: &mut Options<'_>) -> Result<Box<dyn Algorithm>, OptionError> {
-    type Read = fn(&mut Options<'_>) -> Result<Box<dyn Algorithm>, OptionError>;
-    let read = options.choice::<Read>(
-        "algorithm",
-        &[
-            ("als", |options| Ok(Box::new(AlsParams::read(options)?))),
-            ("svd", |options| Ok(Box::new(SvdParams::read(options)?))),
-            ("biased_mf", |options| Ok(Box::new(BiasedMfParams::read(options)?))),
-            ("ease", |options| Ok(Box::new(EaseParams::read(options)?))),
-            ("item_knn", |options| Ok(Box::new(ItemKnnParams::read(options)?))),
-            ("content", |options| Ok(Box::new(ContentParams::read(options)?))),
-            ("knowledge_graph", |options| Ok(Box::new(KnowledgeGraphParams::read(options)?))),
-            ("popular", |_| Ok(Box::new(Popular))),
-        ],
-    )?;
-    read(options)
+    read_among(options, &[])
+}
+
+/// Reads the options of an algorithm.
+pub(crate) type Read = fn(&mut Options<'_>) -> Result<Box<dyn Algorithm>, OptionError>;
+
+/// [`read`], with `others` among which the algorithm may be too.
+pub(crate) fn read_among(
+    options: &mut Options<'_>,
+    others: &[(&'static str, Read)],
+) -> Result<Box<dyn Algorithm>, OptionError> {
+    let mut algorithms: Vec<(&'static str, Read)> = vec![
+        ("als", |options| Ok(Box::new(AlsParams::read(options)?))),
+        ("svd", |options| Ok(Box::new(SvdParams::read(options)?))),
+        ("biased_mf", |options| Ok(Box::new(BiasedMfParams::read(options)?))),
+        ("ease", |options| Ok(Box::new(EaseParams::read(options)?))),
+        ("item_knn", |options| Ok(Box::new(ItemKnnParams::read(options)?))),
+        ("content", |options| Ok(Box::new(ContentParams::read(options)?))),
+        ("knowledge_graph", |options| Ok(Box::new(KnowledgeGraphParams::read(options)?))),
+        ("popular", |_| Ok(Box::new(Popular))),
+    ];
+    algorithms.extend(others);
+    options.choice("algorithm", &algorithms)?(options)
 }
 
 /// Bytes that [`Algorithm::fit`] takes at its peak, its result and the interactions included.

@@ -90,7 +90,7 @@ impl Recommender {
                 made.push((Cow::Owned(name.to_owned()), Arc::new(copy)));
             }
         }
-        Ok(FittedRecommender { metrics, parts: made })
+        Ok(FittedRecommender::of_parts(metrics, made))
     }
 
     /// Bytes that [`Self::fold_in`] takes, its result included.

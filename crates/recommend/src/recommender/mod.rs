@@ -1,6 +1,7 @@
 //! A trained recommender, read in place from its stored parts. Parts are untrusted: everything
 //! that an answer relies on is checked when they are loaded.
 
+mod blend;
 mod choice;
 mod content;
 mod ease;
@@ -22,12 +23,13 @@ use teller_payload::{AlignedBytes, SharedBytes};
 
 use crate::algorithm::weighting::Weighting;
 use crate::ids::StoredIds;
-use crate::{Error, IdRef, IdsView, TopK};
+use crate::{Error, IdRef, IdsView, Part, TopK};
 use choice::Choice;
 use fold::Histories;
 use parts::{Parts, Stored, Whole, get};
 use seen::Seen;
 
+pub(crate) use blend::Blend;
 pub use reason::{Because, Place, Reason};
 
 /// What to recommend to whom.
@@ -151,7 +153,7 @@ trait Scoring: Debug + Send + Sync {
 /// Opens an algorithm's parts, if they are among these.
 type Load = fn(&Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>;
 
-const SCORINGS: [Load; 7] = [
+const SCORINGS: [Load; 8] = [
     factors::load,
     neighbors::load,
     ease::load,
@@ -159,7 +161,14 @@ const SCORINGS: [Load; 7] = [
     content::load,
     graph::load,
     ratings::load,
+    blend::load,
 ];
+
+/// Opens what was just trained.
+pub(crate) fn load_fitted(parts: &[Part]) -> Result<Recommender, Error> {
+    let share = |(name, bytes): &Part| (name.clone().into_owned(), bytes.clone() as SharedBytes);
+    Recommender::load(&parts.iter().map(share).collect())
+}
 
 impl Recommender {
     /// Checks and opens the parts that [`crate::FittedRecommender::parts`] made. Parts of other

@@ -10,7 +10,7 @@ use teller_numeric::{Options, Uninterrupted};
 use teller_payload::SharedBytes;
 use teller_recommend::{
     Algorithm, Dataset, DatasetBuilder, FeatureKind, FittedRecommender, GraphBuilder, IdRef,
-    InteractionsBuilder, ItemFeaturesBuilder, Recommender, read_algorithm,
+    InteractionsBuilder, ItemFeaturesBuilder, Recommender, read_algorithm, read_training,
 };
 
 /// A row as a cursor gives it.
@@ -63,9 +63,13 @@ pub fn described(mut interactions: InteractionsBuilder, items: &[IdRef<'_>]) -> 
     DatasetBuilder { interactions, features, graph }.finish(&Uninterrupted).unwrap()
 }
 
+/// Without a validation unless there is a word of it.
 pub fn algorithm(given: &Value) -> Box<dyn Algorithm> {
     let mut options = Options::new("recommendation", given).unwrap();
-    let algorithm = read_algorithm(&mut options).unwrap();
+    let algorithm = match given.get("validation") {
+        Some(_) => read_training(&mut options).unwrap(),
+        None => read_algorithm(&mut options).unwrap(),
+    };
     options.finish().unwrap();
     algorithm
 }
