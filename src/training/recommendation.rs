@@ -46,7 +46,7 @@ impl Plan {
     pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit>, RowsRead), Error> {
         let limit = settings::max_training_memory();
         let (data, read) = self.side.dataset(query, limit)?;
-        let size = data.size();
+        let size = data.size(settings::threads());
         let needed = |algorithm: &dyn Algorithm| memory_needed(algorithm, &size);
         let fits = |algorithm: &dyn Algorithm| needed(algorithm) <= limit;
         let smaller = || self.algorithm.with_less_memory().filter(|smaller| fits(&**smaller));

@@ -63,8 +63,8 @@ impl Dataset {
         Ok(interactions.map(|interactions| Self { interactions, features, graph }))
     }
 
-    /// How much there is.
-    pub fn size(&self) -> Size {
+    /// How much there is for so many threads.
+    pub fn size(&self, threads: usize) -> Size {
         let (users, items) = (self.interactions.users(), self.interactions.items());
         Size {
             users: users.len() as u64,
@@ -73,6 +73,7 @@ impl Dataset {
             texts: users.text_bytes() + items.text_bytes(),
             features: self.features.as_ref().map_or(0, |features| features.bytes()),
             graph: self.graph.as_ref().map_or(0, |graph| graph.bytes()),
+            threads: threads as u64,
         }
     }
 }

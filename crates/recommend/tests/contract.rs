@@ -708,6 +708,7 @@ fn memory_is_estimated_without_overflow() {
             texts: u64::MAX,
             features: u64::MAX,
             graph: u64::MAX,
+            threads: u64::MAX,
         };
         assert!(memory_needed(&*algorithm, &most) == u64::MAX);
     }

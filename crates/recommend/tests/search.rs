@@ -157,7 +157,7 @@ fn each_trial_is_a_step() {
 
 #[test]
 fn memory_is_that_of_the_largest_candidate() {
-    let size = dataset(rows()).size();
+    let size = dataset(rows()).size(2);
     let needed = |given: &Value| memory_needed(&*algorithm(given), &size);
     let tuned = needed(&json!({"validation": 0.1, "tune": {"grid": {"factors": [4, 512]}}}));
     assert!(tuned > needed(&json!({"factors": 512, "validation": 0.1})));

@@ -133,7 +133,7 @@ fn the_steps_of_both_trainings_are_told_as_one() {
 
 #[test]
 fn the_second_data_set_is_counted() {
-    let needed = |given: &Value| memory_needed(&*algorithm(given), &dataset(rows()).size());
+    let needed = |given: &Value| memory_needed(&*algorithm(given), &dataset(rows()).size(2));
     let plain = needed(&json!({"algorithm": "item_knn"}));
     let validated = needed(&json!({"algorithm": "item_knn", "validation": 0.1}));
     assert!(validated > plain + 4000 * 8, "{validated} {plain}");

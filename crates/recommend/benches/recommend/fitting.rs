@@ -98,7 +98,7 @@ fn beside(
         }
     }
     let matrix = data.interactions.len() as u64 * 8;
-    let factors = (data.size().users + data.size().items) * FACTORS * 4;
+    let factors = (data.size(threads).users + data.size(threads).items) * FACTORS * 4;
     println!(
         "    memory above what was held: {} MB; the factors and the matrix twice: {} MB",
         taken / 1_000_000,

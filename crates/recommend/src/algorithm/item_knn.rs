@@ -78,10 +78,9 @@ impl Algorithm for ItemKnnParams {
     fn working_memory(&self, size: &Size) -> u64 {
         // What the weights count, and both matrices of similarities, the sums of each thread, and
         // the neighbors twice.
-        let threads = rayon::current_num_threads() as u64;
         (size.matrix().saturating_mul(3))
             .saturating_add(size.items.saturating_mul(16 * (self.neighbors as u64 + 1)))
-            .saturating_add(size.items.saturating_mul(8 * threads))
+            .saturating_add(size.items.saturating_mul(8).saturating_mul(size.threads))
     }
 
     fn stored_memory(&self, size: &Size) -> u64 {

@@ -108,6 +108,9 @@ pub struct Size {
     pub features: u64,
     /// Bytes of the graph.
     pub graph: u64,
+    /// Threads that will train. Whoever asks says it: to ask rayon outside of a pool would start
+    /// one that never ends.
+    pub threads: u64,
 }
 
 impl Size {

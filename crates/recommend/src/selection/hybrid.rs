@@ -176,7 +176,7 @@ impl Algorithm for Hybrid {
         each.max()
             .unwrap_or_default()
             .saturating_add(self.stored_memory(size).saturating_mul(3))
-            .saturating_add(weights::memory(self.members.len() as u64, users, size.items))
+            .saturating_add(weights::memory(self.members.len() as u64, users, size))
     }
 
     fn stored_memory(&self, size: &Size) -> u64 {

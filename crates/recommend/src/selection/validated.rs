@@ -101,10 +101,9 @@ pub(crate) fn measure(
 /// Bytes of [`Algorithm::fit`] on a part of the data, with that part, what is kept apart from it,
 /// and the measured recommender.
 pub(crate) fn validation_memory(algorithm: &dyn Algorithm, size: &Size) -> u64 {
-    let threads = rayon::current_num_threads() as u64;
     let data = size.matrix().saturating_add(size.texts);
     let measured = algorithm.stored_memory(size).saturating_add(data).saturating_mul(2);
-    let scores = size.items.saturating_mul(16 * threads);
+    let scores = size.items.saturating_mul(16).saturating_mul(size.threads);
     (data.saturating_mul(2))
         .saturating_add(algorithm.working_memory(size).max(measured.saturating_add(scores)))
 }

@@ -9,7 +9,7 @@ use teller_numeric::Control;
 use super::validated::K;
 use crate::metrics::ndcg_at_k;
 use crate::recommender::Blend;
-use crate::{Error, Interactions, Recommender, TopK};
+use crate::{Error, Interactions, Recommender, Size, TopK};
 
 /// How often one is taken.
 const ROUNDS: usize = 24;
@@ -123,10 +123,9 @@ fn mean_ndcg(users: &[Judged], counts: &[u32], control: &dyn Control) -> Result<
 }
 
 /// Bytes that it takes, besides the recommenders.
-pub(crate) fn memory(members: u64, users: u64, items: u64) -> u64 {
-    let threads = rayon::current_num_threads() as u64;
+pub(crate) fn memory(members: u64, users: u64, size: &Size) -> u64 {
     let judged = members.saturating_mul(BEST as u64).saturating_mul(4 * members + 5);
     // As many users as a split asks for, about, and all scores of those that are judged at once.
     (users.min(11_000).saturating_mul(judged))
-        .saturating_add(items.saturating_mul(4 * (members + 2)).saturating_mul(threads))
+        .saturating_add(size.items.saturating_mul(4 * (members + 2)).saturating_mul(size.threads))
 }

@@ -67,7 +67,6 @@ impl Algorithm for EaseParams {
 
     fn working_memory(&self, size: &Size) -> u64 {
         let matrices = size.matrix().saturating_mul(2);
-        let threads = rayon::current_num_threads() as u64;
         let square =
             |n: u64| symmetric_memory(n).saturating_add(n.saturating_mul(n).saturating_mul(4));
         matrices.saturating_add(match self.neighbors {
@@ -76,7 +75,7 @@ impl Algorithm for EaseParams {
                 let sums =
                     size.items.saturating_mul(8).saturating_add(size.users.saturating_mul(28));
                 (size.items.saturating_mul(16 * neighbors as u64))
-                    .saturating_add(threads.saturating_mul(block.saturating_add(sums)))
+                    .saturating_add(size.threads.saturating_mul(block.saturating_add(sums)))
             }
             None if users_are_fewer(size.users, size.items) => square(size.users),
             None => square(size.items),
