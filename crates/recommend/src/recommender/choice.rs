@@ -23,29 +23,38 @@ impl Choice<'_> {
 
     /// Offers the candidates, or all items, each of which has a score.
     pub(super) fn by_scores(
-        mut self,
+        self,
         scores: &[f32],
         candidates: Option<&[u32]>,
         control: &dyn Control,
     ) -> Result<Self, Error> {
+        self.by(scores.len(), candidates, POLL, control, |item| scores[item as usize])
+    }
+
+    /// Offers the candidates, or all of `count` items, with what `score` says of each, and asks
+    /// after every `between_polls` whether to stop.
+    pub(super) fn by(
+        mut self,
+        count: usize,
+        candidates: Option<&[u32]>,
+        between_polls: usize,
+        control: &dyn Control,
+        mut score: impl FnMut(u32) -> f32,
+    ) -> Result<Self, Error> {
         match candidates {
             Some(candidates) => {
-                for candidates in candidates.chunks(POLL) {
+                for candidates in candidates.chunks(between_polls) {
                     control.check()?;
-                    for &item in candidates {
-                        if let Some(&score) = scores.get(item as usize) {
-                            self.offer(item, score);
-                        }
+                    for &item in candidates.iter().filter(|&&item| (item as usize) < count) {
+                        self.offer(item, score(item));
                     }
                 }
             }
             None => {
-                let mut item = 0u32;
-                for scores in scores.chunks(POLL) {
+                for first in (0..count).step_by(between_polls) {
                     control.check()?;
-                    for &score in scores {
-                        self.offer(item, score);
-                        item += 1;
+                    for item in first..count.min(first + between_polls) {
+                        self.offer(item as u32, score(item as u32));
                     }
                 }
             }

@@ -152,7 +152,7 @@ impl Scoring for Factors {
         item: u32,
         candidates: Option<&[u32]>,
         _k: usize,
-        mut choice: Choice<'c>,
+        choice: Choice<'c>,
         control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
         let items = get(&self.items);
@@ -173,30 +173,9 @@ impl Scoring for Factors {
             }
         };
         let between_polls = (POLL_NUMBERS / self.count).max(1);
-        match candidates {
-            Some(candidates) => {
-                for candidates in candidates.chunks(between_polls) {
-                    control.check()?;
-                    for &other in candidates {
-                        let row = row(items, other, self.count);
-                        if !row.is_empty() {
-                            choice.offer(other, cosine(row));
-                        }
-                    }
-                }
-            }
-            None => {
-                let mut other = 0u32;
-                for items in items.chunks(between_polls * self.count) {
-                    control.check()?;
-                    for row in items.chunks_exact(self.count) {
-                        choice.offer(other, cosine(row));
-                        other += 1;
-                    }
-                }
-            }
-        }
-        Ok(choice)
+        choice.by(items.len() / self.count, candidates, between_polls, control, |other| {
+            cosine(row(items, other, self.count))
+        })
     }
 }
 

@@ -83,34 +83,16 @@ impl Scoring for Ratings {
         item: u32,
         candidates: Option<&[u32]>,
         _k: usize,
-        mut choice: Choice<'c>,
+        choice: Choice<'c>,
         control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
         // Of the taste alone: items rated as high are not alike.
         let like = self.item(Some(item)).factors;
         let like_length = length(like);
-        let mut offer = |others: &mut dyn Iterator<Item = u32>| {
-            others.for_each(|other| {
-                choice.offer(other, cosine(like, like_length, self.item(Some(other)).factors));
-            });
-        };
         let count = self.factors.items().len() / self.factors.count;
-        match candidates {
-            Some(candidates) => {
-                for candidates in candidates.chunks(POLL) {
-                    control.check()?;
-                    let known = candidates.iter().copied().filter(|&item| (item as usize) < count);
-                    offer(&mut { known });
-                }
-            }
-            None => {
-                for first in (0..count).step_by(POLL) {
-                    control.check()?;
-                    offer(&mut (first as u32..count.min(first + POLL) as u32));
-                }
-            }
-        }
-        Ok(choice)
+        choice.by(count, candidates, POLL, control, |other| {
+            cosine(like, like_length, self.item(Some(other)).factors)
+        })
     }
 
     fn factors(&self) -> Option<[(&[f32], usize); 2]> {
