@@ -75,7 +75,7 @@ impl Plan {
     }
 
     pub fn seed(&self) -> u64 {
-        self.params.seed
+        self.params.training.seed
     }
 
     /// Of `rows` images that need too much, what would fit.

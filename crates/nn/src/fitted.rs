@@ -201,7 +201,7 @@ mod tests {
     use teller_numeric::{Stream, Uninterrupted};
 
     use super::*;
-    use crate::{CnnParams, ImageDatasetBuilder, fit};
+    use crate::{ImageDatasetBuilder, TrainingParams, fit};
 
     #[test]
     fn judged_in_pieces_or_at_once_the_answers_are_the_classifiers() {
@@ -217,7 +217,8 @@ mod tests {
             {"type": "flatten"}, {"type": "dense", "units": "classes"}, {"type": "softmax"}]);
         let whole = serde_json::json!({"input": {"height": 4, "width": 4}, "layers": layers});
         let architecture = Architecture::from_json(&whole).unwrap();
-        let params = CnnParams { validation_fraction: 0.0, ..CnnParams::default() };
+        let params =
+            TrainingParams { validation_fraction: 0.0, ..TrainingParams::default() }.into();
         let rows: Vec<u32> = (0..300).step_by(2).collect();
         for at_once in [1, 7, 150, 1000] {
             let fitted = fit(&architecture, &params, &data, None, &Uninterrupted).unwrap();

@@ -1,55 +1,22 @@
-//! How a network is trained.
+//! How a convolutional network is trained.
 
 use teller_numeric::{OptionError, Options};
 
-use crate::{Augmentation, ClassWeights, EarlyStopping, Schedule, UpdateRule};
+use crate::{Augmentation, TrainingParams};
 
-/// Checked training parameters.
-#[derive(Clone, Debug, PartialEq)]
+/// Checked training parameters of a convolutional network.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CnnParams {
-    /// Passes over the training images: `epochs`, 1 to 10,000 (5).
-    pub epochs: u32,
-    /// Images of one step: `batch_size`, 1 to 65,536 (32).
-    pub batch_size: usize,
-    /// Full size of a step: `learning_rate`, 1e-9 to 10 (0.002).
-    pub learning_rate: f64,
-    /// How weights follow their gradients.
-    pub update: UpdateRule,
-    /// `schedule` of the learning rate: `cosine`, `constant` or `step`.
-    pub schedule: Schedule,
-    /// Share of all steps in which the learning rate first grows to its full size:
-    /// `warmup_fraction`, 0 to 0.5 (0).
-    pub warmup_fraction: f64,
-    /// Share of each target that is spread over all labels: `label_smoothing`, 0 to 0.5 (0).
-    pub label_smoothing: f64,
-    /// `class_weights`: how much the images of each label count.
-    pub class_weights: ClassWeights,
+    /// What holds for any network.
+    pub training: TrainingParams,
     /// `augmentation`: random changes to the images that are learned from.
     pub augmentation: Option<Augmentation>,
-    /// `seed` of everything random (42).
-    pub seed: u64,
-    /// Share of each label's images that is kept apart: `validation_fraction`, 0 to 0.5 (0.1).
-    pub validation_fraction: f64,
-    /// When training ends before its last epoch.
-    pub stopping: EarlyStopping,
 }
 
-impl Default for CnnParams {
-    fn default() -> Self {
-        Self {
-            epochs: 5,
-            batch_size: 32,
-            learning_rate: 2e-3,
-            update: UpdateRule::default(),
-            schedule: Schedule::Cosine,
-            warmup_fraction: 0.0,
-            label_smoothing: 0.0,
-            class_weights: ClassWeights::Equal,
-            augmentation: None,
-            seed: 42,
-            validation_fraction: 0.1,
-            stopping: EarlyStopping::default(),
-        }
+impl From<TrainingParams> for CnnParams {
+    /// Without any changes to the images.
+    fn from(training: TrainingParams) -> Self {
+        Self { training, augmentation: None }
     }
 }
 
@@ -57,95 +24,29 @@ impl CnnParams {
     /// Reads the parameters among whatever else the caller reads from the same options; the
     /// caller finishes them.
     pub fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
-        let default = Self::default();
-        let epochs = options.integer("epochs", default.epochs.into(), 1..=10_000)? as u32;
-        Ok(Self {
-            epochs,
-            batch_size: options.integer("batch_size", default.batch_size as i64, 1..=65_536)?
-                as usize,
-            learning_rate: options.number("learning_rate", default.learning_rate, 1e-9..=10.0)?,
-            update: UpdateRule::read(options)?,
-            schedule: Schedule::read(options, epochs)?,
-            warmup_fraction: options.number(
-                "warmup_fraction",
-                default.warmup_fraction,
-                0.0..=0.5,
-            )?,
-            label_smoothing: options.number(
-                "label_smoothing",
-                default.label_smoothing,
-                0.0..=0.5,
-            )?,
-            class_weights: ClassWeights::read(options)?,
-            augmentation: Augmentation::read(options)?,
-            seed: options.integer("seed", default.seed as i64, 0..=i64::MAX)? as u64,
-            validation_fraction: options.number(
-                "validation_fraction",
-                default.validation_fraction,
-                0.0..=0.5,
-            )?,
-            stopping: EarlyStopping::read(options)?,
-        })
+        let training = TrainingParams::read(options, TrainingParams::default())?;
+        Ok(Self { training, augmentation: Augmentation::read(options)? })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::{Monitor, Optimizer};
-
-    fn read(given: Value) -> Result<CnnParams, OptionError> {
-        let mut options = Options::new("cnn", &given)?;
-        let params = CnnParams::read(&mut options)?;
-        options.finish()?;
-        Ok(params)
-    }
 
     #[test]
-    fn defaults_ranges_and_slips() {
-        assert_eq!(read(json!({})).unwrap(), CnnParams::default());
-        let given = json!({
-            "optimizer": "sgd", "momentum": 0.5, "schedule": "step", "epochs": 9,
-            "warmup_fraction": 0.1, "label_smoothing": 0.2, "class_weights": "balanced",
-            "augmentation": {"shift": 0.1}, "patience": 1, "monitor": "loss", "min_delta": 0.01
-        });
-        let expected = CnnParams {
-            epochs: 9,
-            update: UpdateRule {
-                optimizer: Optimizer::Sgd { momentum: 0.5, nesterov: false },
-                ..UpdateRule::default()
-            },
-            schedule: Schedule::Step { epochs: 3, factor: 0.1 },
-            warmup_fraction: 0.1,
-            label_smoothing: 0.2,
-            class_weights: ClassWeights::Balanced,
-            augmentation: Some(Augmentation { shift: 0.1, ..Augmentation::default() }),
-            stopping: EarlyStopping { patience: 1, monitor: Monitor::Loss, min_delta: 0.01 },
-            ..CnnParams::default()
+    fn both_are_read_from_the_same_options() {
+        let read = |given: serde_json::Value| {
+            let mut options = Options::new("cnn", &given)?;
+            let params = CnnParams::read(&mut options)?;
+            options.finish().map(|()| params)
         };
-        assert_eq!(read(given).unwrap(), expected);
-        for wrong in [
-            json!({"epochs": 0}),
-            json!({"epochs": 10_001}),
-            json!({"batch_size": 0}),
-            json!({"learning_rate": 0}),
-            json!({"validation_fraction": 0.6}),
-            json!({"seed": -1}),
-            json!({"schedule": "steps"}),
-            json!({"warmup_fraction": 0.6}),
-            json!({"label_smoothing": 1}),
-            json!({"class_weights": "equal"}),
-            json!({"augmentation": 1}),
-            json!({"monitor": "f1"}),
-            json!({"min_delta": -1}),
-        ] {
-            assert!(read(wrong.clone()).is_err(), "{wrong}");
-        }
-        let Err(OptionError::Unknown { nearest, .. }) = read(json!({"learning_rates": 1})) else {
-            panic!("accepted")
-        };
-        assert_eq!(nearest.as_deref(), Some("learning_rate"));
+        assert_eq!(read(json!({})), Ok(CnnParams::default()));
+        let augmentation = Some(Augmentation { shift: 0.1, ..Augmentation::default() });
+        let training = TrainingParams { epochs: 2, ..TrainingParams::default() };
+        let given = json!({"augmentation": {"shift": 0.1}, "epochs": 2});
+        assert_eq!(read(given), Ok(CnnParams { training, augmentation }));
+        assert!(read(json!({"augmentation": 1})).is_err());
     }
 }

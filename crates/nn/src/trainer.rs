@@ -152,11 +152,6 @@ impl<'a> Trainer<'a> {
         Ok(&self.outcomes[..batch.rows.len()])
     }
 
-    /// Most images of one step.
-    pub(crate) fn batch(&self) -> usize {
-        self.outcomes.len()
-    }
-
     fn prepare_kernels(&mut self, for_backward: bool) {
         let mut parts = Parts { rest: &mut self.prepared, at: 0 };
         let tasks: Vec<_> = self

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use teller_nn::{
-    Architecture, CnnParams, Error, FittedCnn, Head, ImageDataset, ImageDatasetBuilder, Optimizer,
-    Schedule, StartError, StartFrom, UpdateRule, evaluate, fine_tune, fit, memory_needed,
+    Architecture, Error, FittedCnn, Head, ImageDataset, ImageDatasetBuilder, Optimizer, Schedule,
+    StartError, StartFrom, TrainingParams, UpdateRule, evaluate, fine_tune, fit, memory_needed,
 };
 use teller_numeric::{Cancelled, CheckpointBytes, Control, Moment, Step, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, CheckpointError, SharedBytes};
@@ -60,13 +60,20 @@ fn network(layers: &Value) -> Architecture {
 
 const LEARNING: [&str; 4] = ["0.conv2d", "2.conv2d", "5.dense", "6.dense"];
 
-fn params() -> CnnParams {
-    CnnParams { epochs: 2, batch_size: 16, learning_rate: 0.005, ..CnnParams::default() }
+fn params() -> TrainingParams {
+    TrainingParams { epochs: 2, batch_size: 16, learning_rate: 0.005, ..TrainingParams::default() }
 }
 
 fn source() -> FittedCnn {
-    let params = CnnParams { epochs: 12, ..params() };
-    fit(&network(&layers(0.2)), &params, &bars(600, 1, where_it_is), None, &Uninterrupted).unwrap()
+    let params = TrainingParams { epochs: 12, ..params() };
+    fit(
+        &network(&layers(0.2)),
+        &params.clone().into(),
+        &bars(600, 1, where_it_is),
+        None,
+        &Uninterrupted,
+    )
+    .unwrap()
 }
 
 fn start_from(source: &FittedCnn, freeze: &[&str], head: Head) -> StartFrom {
@@ -100,13 +107,15 @@ fn frozen_layers_keep_every_bit_whatever_the_rule() {
     for optimizer in [Optimizer::Adam, Optimizer::AdamW, sgd] {
         for frozen in [&LEARNING[..1], &LEARNING[..3], &LEARNING[1..3], &[]] {
             let update = UpdateRule { optimizer, weight_decay: 0.1, clip_norm: Some(0.5) };
-            let params = CnnParams { update, ..params() };
+            let params = TrainingParams { update, ..params() };
             let start = start_from(&source, frozen, Head::Keep);
             let train = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let network = network(&layers(0.2));
-                pool.install(|| fine_tune(&start, &network, &params, &data, None, &Uninterrupted))
-                    .unwrap()
+                pool.install(|| {
+                    fine_tune(&start, &network, &params.clone().into(), &data, None, &Uninterrupted)
+                })
+                .unwrap()
             };
             let fitted = train(1);
             let after = bits(&fitted);
@@ -124,7 +133,7 @@ fn frozen_layers_keep_every_bit_whatever_the_rule() {
 fn one_step_moves_the_other_layers_as_without_freezing() {
     let source = source();
     let data = bars(48, 3, where_it_is);
-    let params = CnnParams {
+    let params = TrainingParams {
         epochs: 1,
         batch_size: 48,
         validation_fraction: 0.0,
@@ -138,7 +147,10 @@ fn one_step_moves_the_other_layers_as_without_freezing() {
     let step = |frozen: &[&str]| {
         let start = start_from(&source, frozen, Head::Keep);
         let network = network(&layers(0.2));
-        bits(&fine_tune(&start, &network, &params, &data, None, &Uninterrupted).unwrap())
+        bits(
+            &fine_tune(&start, &network, &params.clone().into(), &data, None, &Uninterrupted)
+                .unwrap(),
+        )
     };
     let before = bits(&source);
     let free = step(&[]);
@@ -155,11 +167,11 @@ fn one_step_moves_the_other_layers_as_without_freezing() {
 #[test]
 fn the_head_is_taken_over_for_the_same_labels_alone() {
     let source = source();
-    let params = CnnParams { epochs: 1, learning_rate: 1e-9, ..params() };
+    let params = TrainingParams { epochs: 1, learning_rate: 1e-9, ..params() };
     let begun = |data: &ImageDataset, head| {
         let start = start_from(&source, &[], head);
         let network = network(&layers(0.2));
-        fine_tune(&start, &network, &params, data, None, &Uninterrupted).unwrap()
+        fine_tune(&start, &network, &params.clone().into(), data, None, &Uninterrupted).unwrap()
     };
     let near = |fitted: &FittedCnn, name: &str| {
         let (mine, theirs) = (bits(fitted)[name].clone(), bits(&source)[name].clone());
@@ -186,13 +198,15 @@ fn few_images_and_epochs_suffice_where_the_layers_know_already() {
     let source = source();
     let held_out = bars(400, 5, other_words);
     let data = bars(40, 6, other_words);
-    let params = CnnParams { epochs: 4, batch_size: 8, validation_fraction: 0.0, ..params() };
+    let params = TrainingParams { epochs: 4, batch_size: 8, validation_fraction: 0.0, ..params() };
     let network = network(&layers(0.0));
-    let scratch = fit(&network, &params, &data, None, &Uninterrupted).unwrap();
+    let scratch = fit(&network, &params.clone().into(), &data, None, &Uninterrupted).unwrap();
     let scratch = accuracy(&scratch, &held_out);
     for frozen in [&[], &LEARNING[..2], &LEARNING[..3]] {
         let start = start_from(&source, frozen, Head::Keep);
-        let tuned = fine_tune(&start, &network, &params, &data, None, &Uninterrupted).unwrap();
+        let tuned =
+            fine_tune(&start, &network, &params.clone().into(), &data, None, &Uninterrupted)
+                .unwrap();
         let tuned = accuracy(&tuned, &held_out);
         assert!(tuned > 0.9 && tuned > scratch + 0.3, "{frozen:?} {tuned} {scratch}");
     }
@@ -221,7 +235,7 @@ fn it_goes_on_from_its_own_checkpoints_alone() {
     let network = network(&layers(0.2));
     let run = |start: &StartFrom, resume: Option<&[u8]>, control: &dyn Control| {
         let resume = resume.map(|bytes| Arc::new(AlignedBytes::from(bytes)) as SharedBytes);
-        fine_tune(start, &network, &params(), &data, resume, control)
+        fine_tune(start, &network, &params().into(), &data, resume, control)
     };
     let start = start_from(&source, &LEARNING[..2], Head::Keep);
     let listener = Listener::default();
@@ -237,8 +251,9 @@ fn it_goes_on_from_its_own_checkpoints_alone() {
     let refused = |outcome: Result<FittedCnn, Error>| {
         assert!(matches!(outcome, Err(Error::Checkpoint(CheckpointError::OtherTraining("data")))));
     };
-    let less = CnnParams { epochs: 3, ..params() };
-    let other = fit(&network, &less, &bars(300, 1, where_it_is), None, &Uninterrupted).unwrap();
+    let less = TrainingParams { epochs: 3, ..params() };
+    let other =
+        fit(&network, &less.into(), &bars(300, 1, where_it_is), None, &Uninterrupted).unwrap();
     for other in [
         start_from(&other, &LEARNING[..2], Head::Keep),
         start_from(&source, &LEARNING[..1], Head::Keep),
@@ -247,7 +262,7 @@ fn it_goes_on_from_its_own_checkpoints_alone() {
         refused(run(&other, checkpoint, &Uninterrupted));
     }
     let resume = Arc::new(AlignedBytes::from(&*checkpoints[3])) as SharedBytes;
-    refused(fit(&network, &params(), &data, Some(resume), &Uninterrupted));
+    refused(fit(&network, &params().into(), &data, Some(resume), &Uninterrupted));
 }
 
 #[test]
@@ -259,7 +274,7 @@ fn layers_of_another_architecture_are_taken_where_they_fit() {
     let data = bars(64, 8, where_it_is);
     let start = start_from(&source, &LEARNING[..2], Head::Keep);
     start.check(&wider).unwrap();
-    let fitted = fine_tune(&start, &wider, &params(), &data, None, &Uninterrupted).unwrap();
+    let fitted = fine_tune(&start, &wider, &params().into(), &data, None, &Uninterrupted).unwrap();
     let (before, after) = (bits(&source), bits(&fitted));
     assert!(before["0.conv2d"] == after["0.conv2d"] && before["2.conv2d"] == after["2.conv2d"]);
     assert_eq!(after["5.dense"].len(), 81 * 24 + 24);
@@ -305,8 +320,9 @@ fn what_cannot_be_is_refused_before_the_data_is_read() {
     // Only with the labels it shows that the head cannot be frozen.
     let start = start_from(&source, &["6.dense"], Head::Keep);
     start.check(&architecture).unwrap();
-    let check_with =
-        |labels: &[String]| start.memory_needed(&architecture, &params(), 9, labels).map(drop);
+    let check_with = |labels: &[String]| {
+        start.memory_needed(&architecture, &params().into(), 9, labels).map(drop)
+    };
     check_with(&source.labels).unwrap();
     let labels = bars(16, 1, other_words).labels().to_vec();
     assert!(matches!(
@@ -322,10 +338,10 @@ fn what_cannot_be_is_refused_before_the_data_is_read() {
 fn memory_is_that_of_the_source_and_less_where_layers_are_frozen() {
     let source = source();
     let architecture = network(&layers(0.2));
-    let fresh = memory_needed(&architecture, &params(), 1000, 8).unwrap();
+    let fresh = memory_needed(&architecture, &params().into(), 1000, 8).unwrap();
     let needed = |freeze: &[&str]| {
         let start = start_from(&source, freeze, Head::Keep);
-        start.memory_needed(&architecture, &params(), 1000, &source.labels).unwrap()
+        start.memory_needed(&architecture, &params().into(), 1000, &source.labels).unwrap()
     };
     assert_eq!(needed(&[]), fresh + source.payload().len() as u64);
     // The gradients to the first convolution's and the pool's values of a batch.

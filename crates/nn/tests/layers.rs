@@ -6,7 +6,7 @@ mod common;
 
 use serde_json::{Value, json};
 use teller_nn::{
-    Architecture, CnnParams, FittedCnn, ImageDataset, ImageDatasetBuilder, fit, fit_on,
+    Architecture, FittedCnn, ImageDataset, ImageDatasetBuilder, TrainingParams, fit, fit_on,
 };
 use teller_numeric::{Isa, Stream, Uninterrupted};
 
@@ -44,8 +44,8 @@ fn network(activation: &str, own: Value) -> Architecture {
 
 fn train(isa: Isa, threads: usize, architecture: &Architecture, epochs: u32) -> FittedCnn {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let params = CnnParams { epochs, learning_rate: 0.005, ..CnnParams::default() };
-    pool.install(|| fit_on(isa, architecture, &params, &rows(400, 1), None, &Uninterrupted))
+    let params = TrainingParams { epochs, learning_rate: 0.005, ..TrainingParams::default() };
+    pool.install(|| fit_on(isa, architecture, &params.into(), &rows(400, 1), None, &Uninterrupted))
         .unwrap()
 }
 
@@ -117,8 +117,8 @@ fn a_depthwise_and_dilated_network_learns() {
 fn lenet5_reads_digits() {
     let Some([learned, held_out]) = common::mnist([4000, 1000]) else { return };
     let lenet = Architecture::named("lenet5").unwrap();
-    let params = CnnParams { epochs: 4, ..CnnParams::default() };
-    let fitted = fit(&lenet, &params, &learned, None, &Uninterrupted).unwrap();
+    let params = TrainingParams { epochs: 4, ..TrainingParams::default() };
+    let fitted = fit(&lenet, &params.into(), &learned, None, &Uninterrupted).unwrap();
     let right = accuracy(&fitted, &held_out);
     println!("LeNet-5: {right} of {} digits after 4 epochs of {}", held_out.len(), learned.len());
     assert!(right > 0.92, "{right}");

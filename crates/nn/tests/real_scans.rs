@@ -11,7 +11,7 @@ mod common;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use teller_nn::{Architecture, CnnParams, EarlyStopping, evaluate, fit};
+use teller_nn::{Architecture, CnnParams, EarlyStopping, TrainingParams, evaluate, fit};
 use teller_numeric::{Options, Uninterrupted};
 
 #[test]
@@ -32,13 +32,13 @@ fn three_epochs_on_20_000_digits_reach_0_98() {
 fn the_small_network_reads_the_scans_of_the_demo() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/digits.tsv.gz"));
     let [training, others] = common::scans(path, 8, [1_300, 497]);
-    let params = CnnParams {
+    let params = TrainingParams {
         epochs: 20,
         stopping: EarlyStopping { patience: 0, ..EarlyStopping::default() },
-        ..CnnParams::default()
+        ..TrainingParams::default()
     };
     let architecture = Architecture::named("small").unwrap();
-    let fitted = fit(&architecture, &params, &training, None, &Uninterrupted).unwrap();
+    let fitted = fit(&architecture, &params.into(), &training, None, &Uninterrupted).unwrap();
     let figures = evaluate(&fitted.classifier().unwrap(), &others, &Uninterrupted).unwrap();
     println!("{figures:?}");
     assert!(figures[1].1 >= 0.97, "{figures:?}");

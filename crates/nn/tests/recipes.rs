@@ -10,8 +10,8 @@
 use serde_json::json;
 use teller_nn::{
     Architecture, Augmentation, ClassWeights, CnnParams, EarlyStopping, Error, FittedCnn, Flip,
-    ImageDataset, ImageDatasetBuilder, Optimizer, Schedule, UpdateRule, evaluate, fit, fit_on,
-    memory_needed,
+    ImageDataset, ImageDatasetBuilder, Optimizer, Schedule, TrainingParams, UpdateRule, evaluate,
+    fit, fit_on, memory_needed,
 };
 use teller_numeric::{Isa, Stream, Uninterrupted};
 
@@ -64,8 +64,8 @@ fn everything() -> Augmentation {
     }
 }
 
-fn recipe(optimizer: Optimizer) -> CnnParams {
-    CnnParams {
+fn recipe(optimizer: Optimizer) -> TrainingParams {
+    TrainingParams {
         epochs: 2,
         batch_size: 13,
         learning_rate: 0.005,
@@ -74,9 +74,13 @@ fn recipe(optimizer: Optimizer) -> CnnParams {
         warmup_fraction: 0.1,
         label_smoothing: 0.1,
         class_weights: ClassWeights::Balanced,
-        augmentation: Some(everything()),
-        ..CnnParams::default()
+        ..TrainingParams::default()
     }
+}
+
+/// With all changes to the images.
+fn changing(training: TrainingParams) -> CnnParams {
+    CnnParams { training, augmentation: Some(everything()) }
 }
 
 fn train(isa: Isa, threads: usize, params: &CnnParams, data: &ImageDataset) -> FittedCnn {
@@ -88,7 +92,7 @@ fn train(isa: Isa, threads: usize, params: &CnnParams, data: &ImageDataset) -> F
 fn threads_and_instruction_sets_change_no_bit() {
     let nesterov = Optimizer::Sgd { momentum: 0.9, nesterov: true };
     for optimizer in [Optimizer::Adam, Optimizer::AdamW, nesterov] {
-        let (params, data) = (recipe(optimizer), bars(150, 1));
+        let (params, data) = (changing(recipe(optimizer)), bars(150, 1));
         let first = train(Isa::SCALAR, 1, &params, &data);
         for isa in Isa::available() {
             for threads in 1..=4 {
@@ -102,20 +106,20 @@ fn threads_and_instruction_sets_change_no_bit() {
 
 #[test]
 fn a_whole_recipe_learns() {
-    let params = CnnParams {
+    let params = changing(TrainingParams {
         epochs: 12,
         learning_rate: 0.01,
         schedule: Schedule::Cosine,
         ..recipe(Optimizer::AdamW)
-    };
+    });
     let fitted = train(Isa::detect(), 2, &params, &bars(600, 1));
     let figures = evaluate(&fitted.classifier().unwrap(), &bars(300, 2), &Uninterrupted).unwrap();
     assert!(figures[1].1 > 0.95, "{figures:?}");
 }
 
 /// With steps too small to move a weight, every epoch sees the same network.
-fn still() -> CnnParams {
-    CnnParams {
+fn still() -> TrainingParams {
+    TrainingParams {
         epochs: 3,
         learning_rate: 1e-9,
         schedule: Schedule::Constant,
@@ -124,15 +128,16 @@ fn still() -> CnnParams {
             ..UpdateRule::default()
         },
         stopping: EarlyStopping { patience: 0, ..EarlyStopping::default() },
-        ..CnnParams::default()
+        ..TrainingParams::default()
     }
 }
 
 #[test]
 fn only_what_is_learned_from_is_changed() {
-    let plain = train(Isa::detect(), 2, &still(), &bars(300, 1));
+    let plain = train(Isa::detect(), 2, &still().into(), &bars(300, 1));
     let augmentation = Some(Augmentation { brightness: 1.0, noise: 0.5, ..everything() });
-    let params = CnnParams { augmentation, label_smoothing: 0.3, ..still() };
+    let training = TrainingParams { label_smoothing: 0.3, ..still() };
+    let params = CnnParams { training, augmentation };
     let changed = train(Isa::detect(), 2, &params, &bars(300, 1));
     for (plain, changed) in plain.epochs.iter().zip(&changed.epochs) {
         let (one, other) = (plain.validation.unwrap(), changed.validation.unwrap());
@@ -165,7 +170,7 @@ fn a_weight_is_as_good_as_so_many_copies() {
         let data = builder.finish().unwrap();
         // The mean is over the images, so that the sums are what the rate is for.
         let learning_rate = rate * data.len() as f64;
-        let params = CnnParams {
+        let params = TrainingParams {
             epochs: 1,
             batch_size: 1000,
             learning_rate,
@@ -173,7 +178,7 @@ fn a_weight_is_as_good_as_so_many_copies() {
             class_weights,
             ..still()
         };
-        let fitted = fit(&network, &params, &data, None, &Uninterrupted).unwrap();
+        let fitted = fit(&network, &params.into(), &data, None, &Uninterrupted).unwrap();
         let classifier = fitted.classifier().unwrap();
         classifier.weights().flat_map(|array| array.values.to_vec()).collect::<Vec<f32>>()
     };
@@ -191,8 +196,9 @@ fn a_weight_is_as_good_as_so_many_copies() {
 #[test]
 fn weights_of_unknown_labels_are_refused() {
     let class_weights = ClassWeights::Given([("alon".to_owned(), 2.0)].into());
-    let params = CnnParams { class_weights, ..CnnParams::default() };
-    let refused = fit(&architecture(), &params, &bars(60, 1), None, &Uninterrupted).unwrap_err();
+    let params = TrainingParams { class_weights, ..TrainingParams::default() };
+    let refused =
+        fit(&architecture(), &params.into(), &bars(60, 1), None, &Uninterrupted).unwrap_err();
     assert!(matches!(&refused, Error::Option(_)), "{refused}");
     assert!(refused.to_string().contains("across, along"), "{refused}");
 }

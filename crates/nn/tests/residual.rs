@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use teller_nn::{
     Architecture, CnnParams, Error, FittedCnn, Head, ImageDataset, ImageDatasetBuilder, Method,
-    StartFrom, evaluate, fine_tune, fit_on,
+    StartFrom, TrainingParams, evaluate, fine_tune, fit_on,
 };
 use teller_numeric::{
     Cancelled, CheckpointBytes, Control, Isa, Moment, Step, Stream, Uninterrupted,
@@ -71,7 +71,13 @@ fn resnet8() -> Architecture {
 }
 
 fn params(epochs: u32) -> CnnParams {
-    CnnParams { epochs, batch_size: 20, learning_rate: 0.004, ..CnnParams::default() }
+    let training = TrainingParams {
+        epochs,
+        batch_size: 20,
+        learning_rate: 0.004,
+        ..TrainingParams::default()
+    };
+    training.into()
 }
 
 fn train(

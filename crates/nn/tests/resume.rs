@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use teller_nn::{
     Architecture, Augmentation, ClassWeights, CnnParams, EarlyStopping, Error, FittedCnn,
-    ImageDataset, ImageDatasetBuilder, Monitor, Normalization, Optimizer, Schedule, UpdateRule,
-    fit, memory_needed,
+    ImageDataset, ImageDatasetBuilder, Monitor, Normalization, Optimizer, Schedule, TrainingParams,
+    UpdateRule, fit, memory_needed,
 };
 use teller_numeric::{Cancelled, CheckpointBytes, Control, Moment, Step, Stream};
 use teller_payload::{AlignedBytes, CheckpointError, Payload, PayloadWriter, SharedBytes};
@@ -188,18 +188,20 @@ fn cases() -> impl Strategy<Value = Case> {
             Case {
                 architecture: architecture(front, dropout),
                 params: CnnParams {
-                    epochs,
-                    batch_size,
-                    learning_rate: 0.02,
-                    update,
-                    schedule,
-                    warmup_fraction,
-                    label_smoothing,
-                    class_weights,
+                    training: TrainingParams {
+                        epochs,
+                        batch_size,
+                        learning_rate: 0.02,
+                        update,
+                        schedule,
+                        warmup_fraction,
+                        label_smoothing,
+                        class_weights,
+                        seed,
+                        validation_fraction,
+                        stopping,
+                    },
                     augmentation,
-                    seed,
-                    validation_fraction,
-                    stopping,
                 },
                 rows,
                 threads,
@@ -265,13 +267,14 @@ proptest! {
 }
 
 fn case() -> Case {
-    let params = CnnParams {
+    let training = TrainingParams {
         epochs: 3,
         batch_size: 8,
         validation_fraction: 0.3,
         stopping: EarlyStopping { patience: 2, ..EarlyStopping::default() },
-        ..CnnParams::default()
+        ..TrainingParams::default()
     };
+    let params = training.into();
     Case { architecture: architecture(Front::Convolution, true), params, rows: 30, threads: 1 }
 }
 
@@ -299,19 +302,22 @@ fn another_training_refuses_the_checkpoint() {
         refusal(&other, &checkpoint)
     };
     let parameters = CheckpointError::OtherTraining("parameters");
-    assert_eq!(with(&|case| case.params.seed += 1), parameters);
-    assert_eq!(with(&|case| case.params.epochs += 1), parameters);
-    assert_eq!(with(&|case| case.params.learning_rate += 1e-15), parameters);
-    assert_eq!(with(&|case| case.params.update.optimizer = Optimizer::AdamW), parameters);
-    assert_eq!(with(&|case| case.params.update.weight_decay = 1e-9), parameters);
-    assert_eq!(with(&|case| case.params.update.clip_norm = Some(1e6)), parameters);
-    assert_eq!(with(&|case| case.params.schedule = Schedule::Constant), parameters);
-    assert_eq!(with(&|case| case.params.warmup_fraction = 0.1), parameters);
-    assert_eq!(with(&|case| case.params.label_smoothing = 1e-9), parameters);
-    assert_eq!(with(&|case| case.params.class_weights = ClassWeights::Balanced), parameters);
+    assert_eq!(with(&|case| case.params.training.seed += 1), parameters);
+    assert_eq!(with(&|case| case.params.training.epochs += 1), parameters);
+    assert_eq!(with(&|case| case.params.training.learning_rate += 1e-15), parameters);
+    assert_eq!(with(&|case| case.params.training.update.optimizer = Optimizer::AdamW), parameters);
+    assert_eq!(with(&|case| case.params.training.update.weight_decay = 1e-9), parameters);
+    assert_eq!(with(&|case| case.params.training.update.clip_norm = Some(1e6)), parameters);
+    assert_eq!(with(&|case| case.params.training.schedule = Schedule::Constant), parameters);
+    assert_eq!(with(&|case| case.params.training.warmup_fraction = 0.1), parameters);
+    assert_eq!(with(&|case| case.params.training.label_smoothing = 1e-9), parameters);
+    assert_eq!(
+        with(&|case| case.params.training.class_weights = ClassWeights::Balanced),
+        parameters
+    );
     let none = Augmentation::default;
     assert_eq!(with(&|case| case.params.augmentation = Some(none())), parameters);
-    assert_eq!(with(&|case| case.params.stopping.min_delta = 1e-9), parameters);
+    assert_eq!(with(&|case| case.params.training.stopping.min_delta = 1e-9), parameters);
     assert_eq!(
         with(&|case| case.architecture = architecture(Front::Convolution, false)),
         parameters
@@ -328,7 +334,7 @@ fn another_training_refuses_the_checkpoint() {
 #[test]
 fn weights_of_other_labels_are_another_training() {
     let mut case = case();
-    case.params.class_weights = ClassWeights::Given([("1".to_owned(), 2.0)].into());
+    case.params.training.class_weights = ClassWeights::Given([("1".to_owned(), 2.0)].into());
     let checkpoint = checkpoints(&case).pop().unwrap();
     let run = |first: usize| {
         let mut builder = ImageDatasetBuilder::new(4, 4, 1);

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use teller_nn::{
-    Architecture, Arithmetic, CnnParams, ImageClassifier, ImageDataset, ImageDatasetBuilder,
-    Normalization, fit_on,
+    Architecture, Arithmetic, ImageClassifier, ImageDataset, ImageDatasetBuilder, Normalization,
+    TrainingParams, fit_on,
 };
 use teller_numeric::{Isa, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, PayloadWriter};
@@ -38,10 +38,11 @@ fn noise(rows: usize, side: usize, classes: u64, seed: u64) -> ImageDataset {
 
 fn train(isa: Isa, threads: usize, architecture: &Value, data: &ImageDataset) -> AlignedBytes {
     let architecture = Architecture::from_json(architecture).unwrap();
-    let params = CnnParams { epochs: 2, batch_size: 11, ..CnnParams::default() };
+    let params = TrainingParams { epochs: 2, batch_size: 11, ..TrainingParams::default() };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let fitted =
-        pool.install(|| fit_on(isa, &architecture, &params, data, None, &Uninterrupted)).unwrap();
+    let fitted = pool
+        .install(|| fit_on(isa, &architecture, &params.into(), data, None, &Uninterrupted))
+        .unwrap();
     fitted.payload()
 }
 

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use teller_nn::{
-    Architecture, Arithmetic, CnnParams, EarlyStopping, Error, FittedCnn, ImageClassifier,
-    ImageDataset, ImageDatasetBuilder, Normalization, Optimizer, Schedule, UpdateRule, best,
+    Architecture, Arithmetic, EarlyStopping, Error, FittedCnn, ImageClassifier, ImageDataset,
+    ImageDatasetBuilder, Normalization, Optimizer, Schedule, TrainingParams, UpdateRule, best,
     evaluate, fit, fit_on, memory_needed,
 };
 use teller_numeric::{Cancelled, Control, Isa, Step, Stream, Uninterrupted};
@@ -52,8 +52,8 @@ fn architecture() -> Architecture {
     .unwrap()
 }
 
-fn params() -> CnnParams {
-    CnnParams { epochs: 3, batch_size: 13, learning_rate: 0.005, ..CnnParams::default() }
+fn params() -> TrainingParams {
+    TrainingParams { epochs: 3, batch_size: 13, learning_rate: 0.005, ..TrainingParams::default() }
 }
 
 fn rule(optimizer: Optimizer) -> UpdateRule {
@@ -64,16 +64,17 @@ fn patience(patience: u32) -> EarlyStopping {
     EarlyStopping { patience, ..EarlyStopping::default() }
 }
 
-fn fit_bars(isa: Isa, threads: usize, params: &CnnParams) -> FittedCnn {
+fn fit_bars(isa: Isa, threads: usize, params: &TrainingParams) -> FittedCnn {
+    let params = params.clone().into();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    pool.install(|| fit_on(isa, &architecture(), params, &bars(300, 1), None, &Uninterrupted))
+    pool.install(|| fit_on(isa, &architecture(), &params, &bars(300, 1), None, &Uninterrupted))
         .unwrap()
 }
 
 #[test]
 fn threads_and_instruction_sets_change_no_bit_of_the_weights() {
     for optimizer in [Optimizer::Adam, Optimizer::Sgd { momentum: 0.9, nesterov: false }] {
-        let params = CnnParams { update: rule(optimizer), ..params() };
+        let params = TrainingParams { update: rule(optimizer), ..params() };
         let first = fit_bars(Isa::SCALAR, 1, &params);
         for isa in Isa::available() {
             for threads in 1..=4 {
@@ -82,7 +83,7 @@ fn threads_and_instruction_sets_change_no_bit_of_the_weights() {
                 assert_eq!(first.epochs, other.epochs);
             }
         }
-        let other = fit_bars(Isa::detect(), 2, &CnnParams { seed: 43, ..params });
+        let other = fit_bars(Isa::detect(), 2, &TrainingParams { seed: 43, ..params });
         assert_ne!(*first.payload(), *other.payload());
     }
 }
@@ -98,14 +99,14 @@ fn digest(bytes: &[u8]) -> u64 {
 fn the_weights_of_old_options_never_change() {
     let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: false };
     let constant = Schedule::Constant;
-    let digests = [params(), CnnParams { update: rule(sgd), schedule: constant, ..params() }]
+    let digests = [params(), TrainingParams { update: rule(sgd), schedule: constant, ..params() }]
         .map(|params| digest(&fit_bars(Isa::detect(), 2, &params).payload()));
     assert_eq!(digests, [18_119_863_401_851_732_829, 8_461_189_855_179_836_875]);
 }
 
 #[test]
 fn it_learns_and_every_instruction_set_answers_alike() {
-    let params = CnnParams { epochs: 15, ..params() };
+    let params = TrainingParams { epochs: 15, ..params() };
     let fitted = fit_bars(Isa::detect(), 2, &params);
     let others = bars(200, 2);
     let figures = evaluate(&fitted.classifier().unwrap(), &others, &Uninterrupted).unwrap();
@@ -147,9 +148,10 @@ fn the_best_epoch_is_given_back_and_patience_ends_it() {
             assert_eq!(step.step, self.0.fetch_add(1, Ordering::Relaxed) + 1);
         }
     }
-    let params = CnnParams { epochs: 60, stopping: patience(2), learning_rate: 0.01, ..params() };
+    let params =
+        TrainingParams { epochs: 60, stopping: patience(2), learning_rate: 0.01, ..params() };
     let steps = Steps(AtomicU32::new(0));
-    let fitted = fit(&architecture(), &params, &bars(300, 1), None, &steps).unwrap();
+    let fitted = fit(&architecture(), &params.clone().into(), &bars(300, 1), None, &steps).unwrap();
     assert_eq!(steps.0.into_inner() as usize, fitted.epochs.len());
     assert!(fitted.epochs.len() < 60, "patience did not end it");
     assert_eq!(fitted.epochs.len() as u32, fitted.best_epoch + 2);
@@ -158,8 +160,8 @@ fn the_best_epoch_is_given_back_and_patience_ends_it() {
         assert!(figure(epoch).accuracy <= figure(fitted.best_epoch).accuracy);
     }
     // A training that stops at the best epoch has the same weights.
-    let params = CnnParams { stopping: patience(0), ..params };
-    let longer = fit(&architecture(), &params, &bars(300, 1), None, &Uninterrupted).unwrap();
+    let params = TrainingParams { stopping: patience(0), ..params };
+    let longer = fit(&architecture(), &params.into(), &bars(300, 1), None, &Uninterrupted).unwrap();
     assert_eq!(longer.epochs[..fitted.epochs.len()], fitted.epochs[..]);
 }
 
@@ -175,8 +177,9 @@ fn cancelling_stops_a_training() {
         }
         fn report(&self, _step: Step) {}
     }
-    let params = CnnParams { epochs: 10_000, stopping: patience(0), ..params() };
-    let stopped = fit(&architecture(), &params, &bars(300, 1), None, &After(AtomicU32::new(0)));
+    let params = TrainingParams { epochs: 10_000, stopping: patience(0), ..params() };
+    let stopped =
+        fit(&architecture(), &params.into(), &bars(300, 1), None, &After(AtomicU32::new(0)));
     assert_eq!(stopped.unwrap_err(), Error::Cancelled(Cancelled));
 }
 
@@ -185,8 +188,8 @@ fn numbers_beyond_floats_are_told_as_divergence() {
     let mut data = bars(300, 1);
     data.normalization = Normalization { mean: vec![0.0], std: vec![1e-30] };
     let sgd = rule(Optimizer::Sgd { momentum: 0.9, nesterov: false });
-    let params = CnnParams { update: sgd, ..params() };
-    let diverged = fit(&architecture(), &params, &data, None, &Uninterrupted);
+    let params = TrainingParams { update: sgd, ..params() };
+    let diverged = fit(&architecture(), &params.into(), &data, None, &Uninterrupted);
     assert_eq!(diverged.unwrap_err(), Error::Diverged { epoch: 1 });
 }
 
@@ -196,8 +199,9 @@ fn images_of_another_size_are_refused() {
     builder.push(&[0; 64], "a").unwrap();
     builder.push(&[1; 64], "b").unwrap();
     let data = builder.finish().unwrap();
-    let error =
-        fit(&architecture(), &params(), &data, None, &Uninterrupted).unwrap_err().to_string();
+    let error = fit(&architecture(), &params().into(), &data, None, &Uninterrupted)
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         error,
         "the images are an image of 4 x 16 x 1, the network expects an image of 8 x 8 x 1"
@@ -207,9 +211,9 @@ fn images_of_another_size_are_refused() {
 #[test]
 fn memory_grows_with_rows_and_batch() {
     let needed = |rows, batch_size| {
-        let params = CnnParams { batch_size, ..CnnParams::default() };
+        let params = TrainingParams { batch_size, ..TrainingParams::default() };
         let reference = Architecture::named("reference").unwrap();
-        memory_needed(&reference, &params, rows, 10).unwrap()
+        memory_needed(&reference, &params.into(), rows, 10).unwrap()
     };
     let base = needed(60_000, 32);
     assert!((47_000_000..70_000_000).contains(&base), "{base}");
@@ -233,7 +237,7 @@ const LABELS: [&str; 8] = ["0-", "0|", "2-", "2|", "4-", "4|", "6-", "6|"];
 
 #[test]
 fn weights_are_checked_against_the_architecture() {
-    let fitted = fit_bars(Isa::detect(), 1, &CnnParams { epochs: 1, ..params() });
+    let fitted = fit_bars(Isa::detect(), 1, &TrainingParams { epochs: 1, ..params() });
     assert_eq!(fitted.labels, LABELS);
     let bytes = fitted.payload();
     let classifier = load(&fitted, &LABELS, &bytes).unwrap();
@@ -273,7 +277,7 @@ fn weights_are_checked_against_the_architecture() {
 
 #[test]
 fn a_workspace_serves_networks_of_any_size() {
-    let fitted = fit_bars(Isa::detect(), 1, &CnnParams { epochs: 1, ..params() });
+    let fitted = fit_bars(Isa::detect(), 1, &TrainingParams { epochs: 1, ..params() });
     let large = fitted.classifier().unwrap();
     let small = Architecture::from_json(&json!({"input": {"height": 1, "width": 2}, "layers": [
         {"type": "flatten"}, {"type": "dense", "units": "classes"}, {"type": "softmax"}]}))
@@ -282,7 +286,8 @@ fn a_workspace_serves_networks_of_any_size() {
     builder.push(&[0, 255], "a").unwrap();
     builder.push(&[255, 0], "b").unwrap();
     let data = builder.finish().unwrap();
-    let small = fit(&small, &params(), &data, None, &Uninterrupted).unwrap().classifier().unwrap();
+    let small =
+        fit(&small, &params().into(), &data, None, &Uninterrupted).unwrap().classifier().unwrap();
     let mut workspace = small.workspace().unwrap();
     assert_eq!(small.probabilities(&[0, 255], &mut workspace, &Uninterrupted).unwrap().len(), 2);
     assert_eq!(large.probabilities(&[9; 64], &mut workspace, &Uninterrupted).unwrap().len(), 8);
@@ -297,7 +302,7 @@ proptest! {
     fn changed_payloads_are_refused(at in any::<prop::sample::Index>(), flip in 1..=255u8) {
         static FITTED: std::sync::OnceLock<FittedCnn> = std::sync::OnceLock::new();
         let fitted = FITTED
-            .get_or_init(|| fit_bars(Isa::detect(), 1, &CnnParams { epochs: 1, ..params() }));
+            .get_or_init(|| fit_bars(Isa::detect(), 1, &TrainingParams { epochs: 1, ..params() }));
         let mut bytes = fitted.payload();
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
@@ -308,7 +313,7 @@ proptest! {
 
 #[test]
 fn answers_of_wild_weights_are_answers() {
-    let fitted = fit_bars(Isa::detect(), 1, &CnnParams { epochs: 1, ..params() });
+    let fitted = fit_bars(Isa::detect(), 1, &TrainingParams { epochs: 1, ..params() });
     let classifier = fitted.classifier().unwrap();
     let mut writer = teller_payload::PayloadWriter::new();
     let wild: Vec<(String, Vec<usize>, Vec<f32>)> = classifier

@@ -6,7 +6,7 @@ use std::time::Duration;
 use teller_bench::{Folder, Peer, Times, compared, in_turns, title};
 use teller_nn::{
     Architecture, Arithmetic, CnnParams, FittedCnn, ImageClassifier, ImageDataset,
-    ImageDatasetBuilder, evaluate, fit,
+    ImageDatasetBuilder, TrainingParams, evaluate, fit,
 };
 use teller_numeric::{Cancelled, Control, Isa, Step, Stream, Uninterrupted};
 
@@ -57,7 +57,8 @@ fn operations(architecture: &Architecture) -> u64 {
 
 pub(crate) fn run(peak: f64) {
     let architecture = Architecture::named("reference").unwrap();
-    let params = CnnParams { epochs: 1, validation_fraction: 0.0, ..CnnParams::default() };
+    let params: CnnParams =
+        TrainingParams { epochs: 1, validation_fraction: 0.0, ..TrainingParams::default() }.into();
     let data = noise();
     let folder = Folder::new("training");
     peers::write_images(&folder, "sample", &data);
@@ -114,7 +115,9 @@ fn accuracy(architecture: &Architecture, folder: &Folder) {
     println!("\nShare of images not seen that are told right after {EPOCHS} epochs of MNIST");
     peers::write_images(folder, "training", &training);
     peers::write_images(folder, "held_out", &held_out);
-    let params = CnnParams { epochs: EPOCHS, validation_fraction: 0.0, ..CnnParams::default() };
+    let params: CnnParams =
+        TrainingParams { epochs: EPOCHS, validation_fraction: 0.0, ..TrainingParams::default() }
+            .into();
     let fitted = fit(architecture, &params, &training, None, &Uninterrupted).unwrap();
     let found = evaluate(&classifier(&fitted), &held_out, &Uninterrupted).unwrap();
     let (_, accuracy) = found.into_iter().find(|(name, _)| name == "accuracy").unwrap();

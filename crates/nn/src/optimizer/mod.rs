@@ -61,9 +61,22 @@ enum Kind {
     Sgd,
 }
 
+impl Optimizer {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Adam => Kind::Adam,
+            Self::AdamW => Kind::AdamW,
+            Self::Sgd { .. } => Kind::Sgd,
+        }
+    }
+}
+
 impl UpdateRule {
-    pub(crate) fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
-        let choices = [("adam", Kind::Adam), ("adamw", Kind::AdamW), ("sgd", Kind::Sgd)];
+    /// What is not given is as in `default`.
+    pub(crate) fn read(options: &mut Options<'_>, default: Self) -> Result<Self, OptionError> {
+        let usual_kind = default.optimizer.kind();
+        let mut choices = [("adam", Kind::Adam), ("adamw", Kind::AdamW), ("sgd", Kind::Sgd)];
+        choices.sort_by_key(|(_, kind)| *kind != usual_kind);
         let kind = options.choice("optimizer", &choices)?;
         let momentum = options.number("momentum", 0.9, 0.0..=0.999)?;
         let nesterov = options.boolean("nesterov", false)?;
@@ -73,10 +86,14 @@ impl UpdateRule {
                 return Err(options.invalid(name, given, expected));
             }
         }
-        let usual = if kind == Kind::AdamW { 0.01 } else { 0.0 };
+        let usual = match kind {
+            _ if kind == usual_kind => default.weight_decay,
+            Kind::AdamW => 0.01,
+            Kind::Adam | Kind::Sgd => 0.0,
+        };
         let weight_decay = options.number("weight_decay", usual, 0.0..=1.0)?;
         let clip_norm = match options.value("clip_norm") {
-            None => None,
+            None => default.clip_norm,
             Some(_) => Some(options.number("clip_norm", 1.0, 1e-6..=1e6)?),
         };
         let optimizer = match kind {

@@ -104,7 +104,7 @@ fn threads_and_instruction_sets_change_no_bit() {
 fn options_make_a_rule() {
     let read = |given: Value| {
         let mut options = Options::new("cnn", &given).unwrap();
-        let rule = UpdateRule::read(&mut options)?;
+        let rule = UpdateRule::read(&mut options, UpdateRule::default())?;
         options.finish().map(|()| rule)
     };
     assert_eq!(read(json!({})), Ok(UpdateRule::default()));
@@ -128,4 +128,15 @@ fn options_make_a_rule() {
     ] {
         assert!(read(wrong.clone()).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn what_is_not_given_is_as_usual() {
+    let usual =
+        UpdateRule { optimizer: Optimizer::AdamW, weight_decay: 0.05, clip_norm: Some(1.0) };
+    let read = |given: Value| UpdateRule::read(&mut Options::new("gru", &given).unwrap(), usual);
+    assert_eq!(read(json!({})), Ok(usual));
+    let adam = UpdateRule { optimizer: Optimizer::Adam, weight_decay: 0.0, ..usual };
+    assert_eq!(read(json!({"optimizer": "adam"})), Ok(adam));
+    assert_eq!(read(json!({"clip_norm": 5})), Ok(UpdateRule { clip_norm: Some(5.0), ..usual }));
 }

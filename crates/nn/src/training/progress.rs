@@ -3,8 +3,8 @@
 use teller_numeric::CheckpointBytes;
 use teller_payload::{CheckpointError, Payload, SharedBytes, TrainingKey};
 
+use super::EarlyStopping;
 use crate::Error;
-use crate::early_stopping::EarlyStopping;
 use crate::fitted::{Epoch, Validation};
 use crate::floats::Floats;
 use crate::optimizer::OptimizerState;
@@ -12,73 +12,65 @@ use crate::optimizer::OptimizerState;
 /// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
 pub(crate) const REVISION: u32 = 3;
 
-/// A pass over images as far as it has come.
+/// A pass over rows as far as it has come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
+pub(super) struct Tally {
     /// Batches.
-    pub(crate) done: u64,
-    /// Sum over the images.
-    pub(crate) loss: f64,
-    pub(crate) hits: u64,
+    pub(super) done: u64,
+    /// Sum over the rows.
+    pub(super) loss: f64,
+    pub(super) hits: u64,
 }
 
 /// The numbers of passes and batches that a training has.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Extent {
-    pub(crate) epochs: u32,
-    pub(crate) stopping: EarlyStopping,
+pub(super) struct Extent {
+    pub(super) epochs: u32,
+    pub(super) stopping: EarlyStopping,
     /// Batches of one epoch.
-    pub(crate) training: u64,
+    pub(super) training: u64,
     /// Batches of one look at the part kept apart, 0 without one.
-    pub(crate) validation: u64,
-    /// Images of that part.
-    pub(crate) validation_rows: u64,
+    pub(super) validation: u64,
+    /// Rows of that part.
+    pub(super) validation_rows: u64,
 }
 
 /// All that the rest of a training depends on, besides weights and moments.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(super) struct Progress {
     /// Those that are done.
-    pub(crate) epochs: Vec<Epoch>,
+    pub(super) epochs: Vec<Epoch>,
     /// Of the epoch after those: learning, then the part kept apart.
-    pub(crate) learned: Tally,
-    pub(crate) looked: Tally,
+    pub(super) learned: Tally,
+    pub(super) looked: Tally,
     /// Weights of the best epoch, where there is a part kept apart and an epoch is done.
-    pub(crate) best: Option<Floats>,
+    pub(super) best: Option<Floats>,
 }
 
 impl Progress {
-    pub(crate) fn start() -> Self {
+    pub(super) fn start() -> Self {
         let (learned, looked) = (Tally::default(), Tally::default());
         Self { epochs: Vec::new(), learned, looked, best: None }
     }
 
     /// Epochs that are done.
-    pub(crate) fn done(&self) -> u32 {
+    pub(super) fn done(&self) -> u32 {
         self.epochs.len() as u32
     }
 
-    /// Of the epochs done, the one with the best validation, of equal ones the first.
-    pub(crate) fn best_epoch(&self, extent: &Extent) -> Option<u32> {
-        let mut best: Option<(Validation, u32)> = None;
-        for epoch in &self.epochs {
-            let Some(validation) = epoch.validation else { continue };
-            if best.is_none_or(|(so_far, _)| extent.stopping.is_better(&validation, &so_far)) {
-                best = Some((validation, epoch.epoch));
-            }
-        }
-        best.map(|(_, epoch)| epoch)
+    fn best_epoch(&self, extent: &Extent) -> Option<u32> {
+        best_epoch(&self.epochs, extent)
     }
 
     /// Whether all epochs are done, or enough of them without a better one.
-    pub(crate) fn is_over(&self, extent: &Extent) -> bool {
+    pub(super) fn is_over(&self, extent: &Extent) -> bool {
         let in_vain = self.best_epoch(extent).map_or(0, |best| self.done() - best);
         let patience = extent.stopping.patience;
         self.done() >= extent.epochs || (patience > 0 && in_vain >= patience)
     }
 
     /// An epoch is done, with these weights after it.
-    pub(crate) fn finish_epoch(
+    pub(super) fn finish_epoch(
         &mut self,
         epoch: Epoch,
         extent: &Extent,
@@ -97,7 +89,7 @@ impl Progress {
     }
 
     /// The whole state, or nothing if the memory is not to be had.
-    pub(crate) fn checkpoint(
+    pub(super) fn checkpoint(
         &self,
         key: &TrainingKey,
         weights: &Floats,
@@ -132,7 +124,7 @@ impl Progress {
     }
 
     /// Goes back to where a checkpoint was written.
-    pub(crate) fn resume(
+    pub(super) fn resume(
         checkpoint: SharedBytes,
         key: &TrainingKey,
         extent: &Extent,
@@ -194,4 +186,16 @@ impl Progress {
         }
         Ok(Self { epochs, learned, looked, best: None })
     }
+}
+
+/// Of the epochs done, the one with the best validation, of equal ones the first.
+pub(super) fn best_epoch(epochs: &[Epoch], extent: &Extent) -> Option<u32> {
+    let mut best: Option<(Validation, u32)> = None;
+    for epoch in epochs {
+        let Some(validation) = epoch.validation else { continue };
+        if best.is_none_or(|(so_far, _)| extent.stopping.is_better(&validation, &so_far)) {
+            best = Some((validation, epoch.epoch));
+        }
+    }
+    best.map(|(_, epoch)| epoch)
 }

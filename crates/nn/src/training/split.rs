@@ -1,12 +1,21 @@
-//! Which images are kept apart to see how training goes.
+//! Which rows are kept apart to see how training goes.
 
 use teller_numeric::Stream;
+
+use super::TrainingParams;
 
 /// Rows to learn from and rows to check with, each ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Split {
     pub(crate) training: Vec<u32>,
     pub(crate) validation: Vec<u32>,
+}
+
+impl Split {
+    /// Most rows of one step.
+    pub(crate) fn batch(&self, params: &TrainingParams) -> usize {
+        params.batch_size.min(self.training.len())
+    }
 }
 
 /// Keeps the same share of every label apart, and at least one row of each to learn from.

@@ -31,17 +31,18 @@ impl Default for EarlyStopping {
 }
 
 impl EarlyStopping {
-    pub(crate) fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
-        let default = Self::default();
+    /// What is not given is as in `default`.
+    pub(super) fn read(options: &mut Options<'_>, default: Self) -> Result<Self, OptionError> {
+        let mut monitors = [("accuracy", Monitor::Accuracy), ("loss", Monitor::Loss)];
+        monitors.sort_by_key(|(_, monitor)| *monitor != default.monitor);
         Ok(Self {
             patience: options.integer("patience", default.patience.into(), 0..=10_000)? as u32,
-            monitor: options
-                .choice("monitor", &[("accuracy", Monitor::Accuracy), ("loss", Monitor::Loss)])?,
+            monitor: options.choice("monitor", &monitors)?,
             min_delta: options.number("min_delta", default.min_delta, 0.0..=1.0)?,
         })
     }
 
-    pub(crate) fn is_better(&self, new: &Validation, best: &Validation) -> bool {
+    pub(super) fn is_better(&self, new: &Validation, best: &Validation) -> bool {
         match self.monitor {
             Monitor::Loss => new.loss < best.loss - self.min_delta,
             Monitor::Accuracy => {
