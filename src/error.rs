@@ -467,7 +467,7 @@ impl From<teller_recommend::Error> for Error {
         match error {
             Source::Cancelled(_) => Self::Cancelled,
             Source::Option(error) => error.into(),
-            Source::Weight { .. } => Self::NumberInData(error.to_string()),
+            Source::Weight { .. } | Source::Time { .. } => Self::NumberInData(error.to_string()),
             Source::MixedIds { .. }
             | Source::OtherIds { .. }
             | Source::NoRows(_)

@@ -30,6 +30,8 @@ pub enum Kind {
     Id,
     /// Any number.
     Number,
+    /// A date, a time, or seconds since 1970.
+    Time,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::Label => "text, an integer, boolean or an enum",
             Self::Id => "an integer, text or uuid",
             Self::Number => "a number",
+            Self::Time => "a date, a timestamp, or a number of seconds since 1970",
         }
     }
 }
@@ -344,6 +347,10 @@ fn accepts(kind: Kind, type_oid: pg_sys::Oid) -> bool {
         Kind::Label => integer || text || type_oid == BOOLOID || unsafe { type_is_enum(type_oid) },
         Kind::Id => integer || text || type_oid == UUIDOID,
         Kind::Number => integer || matches!(type_oid, FLOAT4OID | FLOAT8OID | NUMERICOID),
+        Kind::Time => {
+            matches!(type_oid, DATEOID | TIMESTAMPOID | TIMESTAMPTZOID)
+                || accepts(Kind::Number, type_oid)
+        }
     }
 }
 
@@ -466,6 +473,14 @@ impl DataRow<'_> {
         }
     }
 
+    /// A time in days since 1970, infinite ones included.
+    pub fn days(&self, column: usize) -> Result<f64, Error> {
+        let (datum, source) = self.required(column)?;
+        let days = days(datum, source.type_oid);
+        self.digest.number(Some(days));
+        Ok(days)
+    }
+
     /// A number, or nothing if the query has no such column.
     pub fn number_of(&self, column: usize) -> Result<Option<f64>, Error> {
         let number = self.value(column)?.map(|(datum, source)| number(datum, source.type_oid));
@@ -492,6 +507,25 @@ pub fn number(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> f64 {
                 f64::from_bits(float.value() as u64)
             }
         }
+    }
+}
+
+/// Days since 1970 of what [`Kind::Time`] admits; PostgreSQL counts them from 2000.
+fn days(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> f64 {
+    const YEAR_2000: f64 = 10_957.0;
+    const SECONDS: f64 = 86_400.0;
+    match type_oid {
+        pg_sys::DATEOID => match datum.value() as i32 {
+            i32::MIN => f64::NEG_INFINITY,
+            i32::MAX => f64::INFINITY,
+            days => f64::from(days) + YEAR_2000,
+        },
+        pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => match datum.value() as i64 {
+            i64::MIN => f64::NEG_INFINITY,
+            i64::MAX => f64::INFINITY,
+            microseconds => microseconds as f64 / 1e6 / SECONDS + YEAR_2000,
+        },
+        _ => number(datum, type_oid) / SECONDS,
     }
 }
 

@@ -19,10 +19,12 @@ use crate::settings;
 use crate::training::side_data::SideData;
 use crate::training::{Fit, Trained, metrics, most};
 
-const COLUMNS: [Column; 3] = [
+const COLUMNS: [Column; 4] = [
     Column { name: "user_id", kind: Kind::Id, required: true },
     Column { name: "item_id", kind: Kind::Id, required: true },
     Column { name: "weight", kind: Kind::Number, required: false },
+    // Only of algorithms that ask for it.
+    Column { name: "time", kind: Kind::Time, required: true },
 ];
 
 /// Checked options of a recommender.
@@ -109,21 +111,27 @@ impl Fit for Prepared {
 
 /// Reads the interactions of a query into one data set of at most `limit` bytes.
 pub fn read_interactions(query: Query, limit: u64) -> Result<(Interactions, RowsRead), Error> {
-    let (builder, rows) = gather_interactions(query, limit)?;
+    let (builder, rows) = gather_interactions(query, false, limit)?;
     Ok((builder.finish(&StatementControl)?, rows))
 }
 
-/// Gathers the interactions of a query.
+/// Gathers the interactions of a query, and when they were if that is wanted.
 pub fn gather_interactions(
     query: Query,
+    times: bool,
     limit: u64,
 ) -> Result<(InteractionsBuilder, RowsRead), Error> {
     let mut builder = InteractionsBuilder::new(limit);
-    let rows = data::read(query, &COLUMNS, |row| {
+    let columns = if times { &COLUMNS[..] } else { &COLUMNS[..3] };
+    let rows = data::read(query, columns, |row| {
         row.id(0, |user| {
             row.id(1, |item| {
                 let weight = row.number_of(2)?.unwrap_or(1.0) as f32;
-                builder.push(user, item, weight).map_err(|error| match error.into() {
+                let pushed = match times {
+                    true => builder.push_at(user, item, weight, row.days(3)?),
+                    false => builder.push(user, item, weight),
+                };
+                pushed.map_err(|error| match error.into() {
                     Error::TrainingMemory { what, needed, limit, .. } => {
                         let fits = Some(format!("fewer than {} interactions", row.number()));
                         Error::TrainingMemory { what, needed, limit, fits }

@@ -29,6 +29,8 @@ pub const GRAPH: &str = "graph";
 pub struct SideData {
     items: Option<(String, ItemColumns)>,
     graph: Option<String>,
+    /// Whether the algorithm asks when the interactions were.
+    times: bool,
 }
 
 impl SideData {
@@ -51,13 +53,13 @@ impl SideData {
                 return Err(options.invalid(GRAPH, &Value::Null, expected).into());
             }
         }
-        Ok(Self { items, graph })
+        Ok(Self { items, graph, times: takes.times })
     }
 
     /// Reads the interactions of `query`, and then the rest in the same name, into one data set of
     /// at most `limit` bytes.
     pub fn dataset(&self, query: Query, limit: u64) -> Result<(Dataset, RowsRead), Error> {
-        let (mut interactions, mut read) = gather_interactions(query, limit)?;
+        let (mut interactions, mut read) = gather_interactions(query, self.times, limit)?;
         let mut left = limit.saturating_sub(interactions.bytes());
         let reader = query.reader;
         let mut features = None;

@@ -18,6 +18,14 @@ pub enum Error {
         /// As given.
         value: f32,
     },
+    /// A time that is none.
+    #[error(
+        "the time of row {row} is infinite or not a number, expected a date, time or finite number"
+    )]
+    Time {
+        /// 1-based, in the order in which rows came.
+        row: u64,
+    },
     /// Integer ids and text ids in one column.
     #[error("the {column} id of row {row} is {got}, but those before it are {expected}")]
     MixedIds {

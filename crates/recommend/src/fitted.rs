@@ -137,7 +137,7 @@ pub(crate) fn seen_payload(
     writer.finish()
 }
 
-/// How many users had each item.
+/// How many users had each item, or what they count for.
 pub(crate) fn popularity_payload(counts: &[f32]) -> AlignedBytes {
     let mut writer = PayloadWriter::new();
     writer.array("popularity", &[counts.len()], counts);

@@ -16,6 +16,8 @@ const MAX_IDS: usize = u32::MAX as usize - 1;
 const ROWS_PER_CHUNK: usize = 1 << 16;
 /// 12 for the row as it came, 8 for its entry of the matrix: both exist while it is built.
 const BYTES_PER_ROW: u64 = 20;
+/// As it came, while growing; with its user and item; of its pair.
+const BYTES_PER_TIME: u64 = 40;
 
 #[derive(Clone, Copy)]
 struct Row {
@@ -29,6 +31,8 @@ pub struct InteractionsBuilder {
     users: Column,
     items: Column,
     chunks: Vec<Vec<Row>>,
+    /// When each row was, where that is known.
+    times: Vec<f64>,
     rows: u64,
     max_bytes: u64,
 }
@@ -40,6 +44,7 @@ impl InteractionsBuilder {
             users: Column::new("user", "users"),
             items: Column::new("item", "items"),
             chunks: Vec::new(),
+            times: Vec::new(),
             rows: 0,
             max_bytes,
         }
@@ -67,6 +72,22 @@ impl InteractionsBuilder {
         Ok(())
     }
 
+    /// As [`Self::push`], at a finite time, in days since any moment. All rows have one or none.
+    pub fn push_at(
+        &mut self,
+        user: IdRef<'_>,
+        item: IdRef<'_>,
+        weight: f32,
+        time: f64,
+    ) -> Result<(), Error> {
+        if !time.is_finite() {
+            return Err(Error::Time { row: self.rows + 1 });
+        }
+        self.push(user, item, weight)?;
+        self.times.push(time);
+        Ok(())
+    }
+
     /// Rows so far.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -74,7 +95,8 @@ impl InteractionsBuilder {
 
     /// About how many bytes [`Self::finish`] needs for what there is so far.
     pub fn bytes(&self) -> u64 {
-        self.rows * BYTES_PER_ROW + self.users.bytes + self.items.bytes
+        let times = self.times.len() as u64 * BYTES_PER_TIME;
+        self.rows * BYTES_PER_ROW + times + self.users.bytes + self.items.bytes
     }
 
     /// Makes an item one of the model's, whether anybody took it or not. Its provisional index;
@@ -109,6 +131,8 @@ impl InteractionsBuilder {
         }
         let (users, user_ranks) = self.users.finish(control)?;
         let (items, item_ranks) = self.items.finish(control)?;
+        let latest = (!self.times.is_empty())
+            .then(|| latest(&self.chunks, self.times, &user_ranks, &item_ranks));
         let mut offsets = vec![0u64; user_ranks.len() + 1];
         for chunk in &self.chunks {
             control.check()?;
@@ -128,8 +152,23 @@ impl InteractionsBuilder {
         drop((next, user_ranks));
         let (by_user, repeated) = merge(offsets, entries, control)?;
         let duplicates = self.rows - by_user.columns.len() as u64;
-        Ok((Interactions { users, items, by_user, repeated, duplicates }, item_ranks))
+        Ok((Interactions { users, items, by_user, repeated, duplicates, latest }, item_ranks))
     }
+}
+
+/// The last time of each pair of user and item, in the order of the matrix.
+fn latest(
+    chunks: &[Vec<Row>],
+    times: Vec<f64>,
+    user_ranks: &[u32],
+    item_ranks: &[u32],
+) -> Vec<f64> {
+    let mut rows: Vec<(u32, u32, f64)> = (chunks.iter().flatten().zip(times))
+        .map(|(row, time)| (user_ranks[row.user as usize], item_ranks[row.item as usize], time))
+        .collect();
+    rows.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.total_cmp(&a.2)));
+    rows.dedup_by_key(|row| (row.0, row.1));
+    rows.into_iter().map(|(_, _, time)| time).collect()
 }
 
 /// Sorts each row by item and sums equal items; tells which entries are sums, and of how many.
@@ -176,6 +215,8 @@ pub struct Interactions {
     /// Entries of the matrix, ascending, that are sums, and of how many rows.
     repeated: Vec<(u64, u32)>,
     duplicates: u64,
+    /// Of each entry the last time, in days, where times are known.
+    latest: Option<Vec<f64>>,
 }
 
 impl Interactions {
@@ -231,6 +272,18 @@ impl Interactions {
         counts.into_iter().map(|count| count as f32).collect()
     }
 
+    /// What the users of each item count for, where one counts half as much for each `half_life` days
+    /// that the last of all interactions is later than his.
+    pub(crate) fn recent_popularity(&self, half_life: f64) -> Option<Vec<f32>> {
+        let times = self.latest.as_ref()?;
+        let last = times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mut sums = vec![0f64; self.items().len()];
+        for (&item, time) in self.by_user.columns.iter().zip(times) {
+            sums[item as usize] += libm::exp2((time - last) / half_life);
+        }
+        Some(sums.into_iter().map(|sum| sum as f32).collect())
+    }
+
     /// The pairs of user and item for which `keep` says so, with the users and items that have
     /// any (with `all_items`, all items); nothing if there are none.
     pub(crate) fn subset(
@@ -242,6 +295,7 @@ impl Interactions {
         let mut kept = Csr { offsets: vec![0], columns: Vec::new(), values: Vec::new() };
         let mut users = Vec::new();
         let mut repeated = Vec::new();
+        let mut latest = self.latest.as_ref().map(|_| Vec::new());
         let mut of_pairs = self.repeated.iter().peekable();
         let mut ranks = vec![if all_items { 0 } else { u32::MAX }; self.items().len()];
         let mut until_poll = 0;
@@ -261,6 +315,9 @@ impl Interactions {
                     repeated.extend(rows.map(|&(_, rows)| (kept.columns.len() as u64, rows)));
                     kept.columns.push(item);
                     kept.values.push(weight);
+                    if let (Some(kept), Some(times)) = (&mut latest, &self.latest) {
+                        kept.push(times[pair as usize]);
+                    }
                     ranks[item as usize] = 0;
                 }
             }
@@ -280,7 +337,7 @@ impl Interactions {
             columns.iter_mut().for_each(|column| *column = ranks[*column as usize]);
         }
         let (users, items) = (self.users.select(&users), self.items.select(&items));
-        Ok(Some(Self { users, items, by_user: kept, repeated, duplicates: 0 }))
+        Ok(Some(Self { users, items, by_user: kept, repeated, duplicates: 0, latest }))
     }
 
     /// A digest of the matrix; factors do not depend on the ids of its rows and columns.
@@ -301,6 +358,11 @@ impl Interactions {
         }
         for &(at, rows) in &self.repeated {
             digest.update(&[at, u64::from(rows)]);
+        }
+        for times in self.latest.iter().flat_map(|times| times.chunks(POLL)) {
+            control.check()?;
+            let bits: Vec<u64> = times.iter().map(|time| time.to_bits()).collect();
+            digest.update(&bits);
         }
         Ok(digest)
     }

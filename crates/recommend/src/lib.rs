@@ -59,7 +59,7 @@ pub use algorithm::content::ContentParams;
 pub use algorithm::ease::EaseParams;
 pub use algorithm::item_knn::{ItemKnnParams, Similarity};
 pub use algorithm::knowledge_graph::KnowledgeGraphParams;
-pub use algorithm::popular::Popular;
+pub use algorithm::popular::PopularParams;
 pub use algorithm::svd::SvdParams;
 pub use algorithm::weighting::Weighting;
 pub use algorithm::{Algorithm, ItemColumns, Size, Takes, memory_needed, read as read_algorithm};

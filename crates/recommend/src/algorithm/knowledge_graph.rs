@@ -86,7 +86,7 @@ impl Algorithm for KnowledgeGraphParams {
     }
 
     fn takes(&self) -> Takes {
-        Takes { items: Some(ItemColumns::Ids), graph: true }
+        Takes { items: Some(ItemColumns::Ids), graph: true, ..Takes::default() }
     }
 
     fn step_noun(&self) -> &'static str {

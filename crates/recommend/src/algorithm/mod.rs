@@ -20,7 +20,7 @@ use teller_payload::{CheckpointError, SharedBytes};
 
 use crate::{
     AlsParams, BiasedMfParams, ContentParams, Dataset, EaseParams, Error, FittedRecommender,
-    ItemKnnParams, KnowledgeGraphParams, Popular, SvdParams,
+    ItemKnnParams, KnowledgeGraphParams, PopularParams, SvdParams,
 };
 
 /// An algorithm with its checked parameters.
@@ -82,6 +82,8 @@ pub struct Takes {
     pub items: Option<ItemColumns>,
     /// A knowledge graph.
     pub graph: bool,
+    /// When the interactions were.
+    pub times: bool,
 }
 
 /// What is read of the items.
@@ -147,7 +149,7 @@ pub(crate) fn read_among(
         ("item_knn", |options| Ok(Box::new(ItemKnnParams::read(options)?))),
         ("content", |options| Ok(Box::new(ContentParams::read(options)?))),
         ("knowledge_graph", |options| Ok(Box::new(KnowledgeGraphParams::read(options)?))),
-        ("popular", |_| Ok(Box::new(Popular))),
+        ("popular", |options| Ok(Box::new(PopularParams::read(options)?))),
     ];
     algorithms.extend(others);
     options.choice("algorithm", &algorithms)?(options)

@@ -145,7 +145,7 @@ fn scores(
 ) -> Result<Vec<f32>, Error> {
     match &member.scoring {
         Some(scoring) => scoring.scores(history, control),
-        None => Ok(member.popularity().to_vec()),
+        None => Ok(member.ranking().to_vec()),
     }
 }
 
@@ -203,7 +203,7 @@ impl Scoring for Blend {
             let own = match &member.scoring {
                 Some(scoring) => scoring.explain(history, item, control)?,
                 None => {
-                    let popularity = member.popularity().get(item as usize).copied();
+                    let popularity = member.ranking().get(item as usize).copied();
                     vec![Reason::text("popularity", popularity.unwrap_or_default())]
                 }
             };

@@ -54,9 +54,14 @@ pub struct Recommender {
     scoring: Option<Box<dyn Scoring>>,
     seen: Seen,
     popularity: Stored<f32>,
+    /// The same where the latest users count most.
+    recent: Option<Stored<f32>>,
     /// All that it was loaded from.
     parts: Whole,
 }
+
+/// The part of a recommender for which the latest users of an item count most.
+pub(crate) const RECENT: &str = "recent_popularity";
 
 /// What baskets ask of an algorithm.
 const STRANGERS: &str = "serve whom it was not trained on";
@@ -181,6 +186,9 @@ impl Recommender {
         let parts = parts(users.view().len(), items.view().len());
         let seen = Seen::load(&parts)?;
         let popularity = parts.array("popularity", "popularity", &[parts.items])?;
+        let recent = (parts.has(RECENT))
+            .then(|| parts.array(RECENT, "popularity", &[parts.items]))
+            .transpose()?;
         let mut scoring: Option<Box<dyn Scoring>> = None;
         for load in SCORINGS {
             if let Some(other) = load(&parts)?
@@ -195,7 +203,7 @@ impl Recommender {
             let what = "the seen items and the numbers are of different algorithms";
             return Err(Error::Inconsistent(what.to_owned()));
         }
-        Ok(Self { users, items, scoring, seen, popularity, parts: Whole(whole.clone()) })
+        Ok(Self { users, items, scoring, seen, popularity, recent, parts: Whole(whole.clone()) })
     }
 
     /// Ids of the users, by index.
@@ -243,6 +251,11 @@ impl Recommender {
         get(&self.popularity)
     }
 
+    /// What items are ranked by for users without history, and by `popular` for all.
+    fn ranking(&self) -> &[f32] {
+        get(self.recent.as_ref().unwrap_or(&self.popularity))
+    }
+
     /// Indexes, ascending, of the items that the user at `index` had.
     pub fn seen(&self, index: u32) -> &[u32] {
         self.seen.row(index)
@@ -276,7 +289,7 @@ impl Recommender {
             (Some(scoring), Some(history)) => {
                 scoring.choose(history, candidates, request.k, choice, control)?
             }
-            _ => choice.by_scores(self.popularity(), candidates, control)?,
+            _ => choice.by_scores(self.ranking(), candidates, control)?,
         };
         Ok(choice.top.finish())
     }
@@ -309,7 +322,7 @@ impl Recommender {
                 let history = History { user: None, items: &items, weights: &weights };
                 scoring.choose(history, candidates, request.k, choice, control)?
             }
-            _ => choice.by_scores(self.popularity(), candidates, control)?,
+            _ => choice.by_scores(self.ranking(), candidates, control)?,
         };
         Ok(choice.top.finish())
     }
@@ -328,7 +341,7 @@ impl Recommender {
         control: &dyn Control,
     ) -> Result<Vec<Reason>, Error> {
         control.check()?;
-        let Some(&popularity) = self.popularity().get(item as usize) else {
+        let Some(&popularity) = self.ranking().get(item as usize) else {
             return Ok(Vec::new());
         };
         match (&self.scoring, user.and_then(|user| self.history(user))) {

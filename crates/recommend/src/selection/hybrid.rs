@@ -16,7 +16,7 @@ use crate::recommender::{Blend, load_fitted};
 use crate::{Dataset, Error, FittedRecommender, Recommender};
 
 /// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 /// Of the pairs, by which the weights are learned.
 const SHARE: f64 = 0.1;
 const MOST_MEMBERS: usize = 16;
@@ -111,14 +111,20 @@ impl Hybrid {
     }
 }
 
-/// Of different kinds, and several of the kind that is most often the best.
+/// Of different kinds, and several of the kind that is most often the best: what is wrong in few
+/// factors is wrong in another way than in many.
 fn usual_members() -> Value {
     json!([
+        {"algorithm": "ease"},
+        {"algorithm": "als", "factors": 8},
+        {"algorithm": "als", "factors": 16},
         {"algorithm": "als", "factors": 32},
         {"algorithm": "als", "factors": 64},
         {"algorithm": "als", "factors": 128},
         {"algorithm": "als", "factors": 64, "alpha": 30},
-        {"algorithm": "ease"},
+        {"algorithm": "item_knn", "similarity": "cosine", "neighbors": 200},
+        {"algorithm": "item_knn"},
+        {"algorithm": "svd", "factors": 12},
     ])
 }
 

@@ -50,5 +50,6 @@ fn takes(each: impl Iterator<Item = Takes>) -> Takes {
             (_, items) => items,
         },
         graph: all.graph || one.graph,
+        times: all.times || one.times,
     })
 }
