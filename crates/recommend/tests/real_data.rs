@@ -76,7 +76,7 @@ fn movielens_ratings_are_predicted() {
 
 /// On the part that neither the members nor their weights have seen.
 #[test]
-fn a_hybrid_is_about_as_good_as_the_best_alone_or_better() {
+fn a_hybrid_is_better_than_the_best_alone() {
     let sets = [("lastfm_plays.tsv", 1.0), ("movielens100k_ratings.tsv", 4.0)];
     for (file, least) in sets {
         let Some(rows) = real_rows(file) else { return };
@@ -87,6 +87,6 @@ fn a_hybrid_is_about_as_good_as_the_best_alone_or_better() {
             .fold(0.0, f64::max);
         let hybrid = ndcg_at_10(&rows, json!({"algorithm": "hybrid", "validation": 0}));
         println!("{file}: {:.4} times the best alone", hybrid / alone);
-        assert!(hybrid > 0.98 * alone, "{hybrid} {alone}");
+        assert!(hybrid > alone, "{hybrid} {alone}");
     }
 }
