@@ -266,8 +266,21 @@ pub(crate) fn multiply(
     columns: usize,
     control: &dyn Control,
 ) -> Result<Vec<f32>, Cancelled> {
-    const ROWS: usize = 64;
     let mut out = vec![0f32; rows.len() / n * columns];
+    multiply_into(rows, n, matrix, columns, &mut out, control)?;
+    Ok(out)
+}
+
+/// [`multiply`] into `out`.
+pub(crate) fn multiply_into(
+    rows: &[f32],
+    n: usize,
+    matrix: &[f64],
+    columns: usize,
+    out: &mut [f32],
+    control: &dyn Control,
+) -> Result<(), Cancelled> {
+    const ROWS: usize = 64;
     out.par_chunks_mut(ROWS * columns).zip(rows.par_chunks(ROWS * n)).try_for_each_init(
         || vec![0f64; columns],
         |sums, (out, rows)| {
@@ -282,8 +295,7 @@ pub(crate) fn multiply(
             }
             Ok(())
         },
-    )?;
-    Ok(out)
+    )
 }
 
 #[cfg(test)]

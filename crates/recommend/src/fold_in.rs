@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::Csr;
     use crate::algorithm::als::Solver;
-    use crate::algorithm::least_squares::{Model, Side, solve};
+    use crate::algorithm::least_squares::{Model, Side, Solved, solve};
     use crate::dense::gram;
 
     const ITEMS: u32 = 20;
@@ -236,7 +236,8 @@ mod tests {
             let interactions = Csr { offsets, columns, values };
             let side = Side { interactions: &interactions, fixed: &items, gram: &gram };
             let mut solved = vec![0f32; f];
-            solve(&model, &side, 0, &mut solved, &|_, _| {}, &Uninterrupted).unwrap();
+            let start = Solved::default();
+            solve(&model, &side, start, &mut solved, &|_, _| {}, &Uninterrupted).unwrap();
 
             let part = FoldIn::least_squares(&gram, f, regularization, alpha, Weighting::Linear);
             let fold_in = FoldIn::load(Arc::new(part), f).unwrap();

@@ -298,10 +298,12 @@ fn a_forged_position_is_refused() {
     let last = checkpoints(&als).pop().unwrap();
     let refuse = |position: &[u64]| refusal(&als, &rows, &forged(&last, position));
     let error = CheckpointError::Position { what: "sweep", got: 3, expected: 2 };
-    assert_eq!(refuse(&[3, 0, 0]), error);
+    assert_eq!(refuse(&[3, 0, 0, 0]), error);
     let error = CheckpointError::Position { what: "row", got: 22, expected: 21 };
-    assert_eq!(refuse(&[1, 22, 0]), error);
-    assert_eq!(refuse(&[1, 0, nan]), CheckpointError::NotFinite("loss"));
+    assert_eq!(refuse(&[1, 22, 0, 0]), error);
+    for position in [[1, 0, nan, 0], [1, 15, 0, nan]] {
+        assert_eq!(refuse(&position), CheckpointError::NotFinite("loss"));
+    }
     assert!(matches!(refuse(&[1]), CheckpointError::Payload(_)));
 
     let last = checkpoints(&svd).pop().unwrap();
@@ -329,7 +331,7 @@ proptest! {
     /// Whatever a forger writes into the position, a training goes on or refuses.
     #[test]
     fn no_position_breaks_it(
-        position in prop::collection::vec(prop_oneof![0u64..30, any::<u64>()], 2..4),
+        position in prop::collection::vec(prop_oneof![0u64..30, any::<u64>()], 2..6),
     ) {
         for given in trainings() {
             let bytes = forged(checkpoints(&given).last().unwrap(), &position);

@@ -71,7 +71,7 @@ impl<'r, S: Simd, R: Fn(usize) -> Option<&'r [f32]>, N: Fn(usize)> Work for Dots
 }
 
 #[inline(always)]
-fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     let len = a.len().min(b.len());
     let whole = len - len % SUMS;
     let vectors = SUMS / S::LANES;

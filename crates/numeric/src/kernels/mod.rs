@@ -6,6 +6,7 @@
 //! change.
 #![allow(unsafe_code)] // Vector instructions are; each block says why it may run.
 
+mod aligned;
 pub mod codes;
 mod contraction;
 mod depthwise;
@@ -16,6 +17,7 @@ mod narrow;
 mod neon;
 mod pooling;
 mod prefetch;
+mod projections;
 mod scalar;
 mod simd;
 mod windows;
@@ -25,11 +27,13 @@ mod x86;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+pub use aligned::Aligned;
 pub use contraction::{Contraction, Grid, Start};
 pub use depthwise::Depthwise;
 pub use dots::{dots, dots_at};
 pub use pooling::Unpool;
 pub use prefetch::prefetch;
+pub use projections::add_projections;
 use simd::Simd;
 pub use simd::Work;
 pub use windows::Windows;

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use teller_numeric::{
-    Cancelled, CheckpointBytes, Control, Isa, Moment, OptionError, Options, Step, Stream,
+    Cancelled, CheckpointBytes, Control, Moment, OptionError, Options, Step, Stream,
 };
 use teller_payload::{CheckpointError, SharedBytes, TrainingKey};
 
-use super::least_squares::{Model, Side, solve};
+use super::least_squares::{Model, Side, Solved, solve};
 use super::weighting::Weighting;
 use super::{Algorithm, Size};
 use crate::csr::Csr;
@@ -20,10 +20,10 @@ use crate::dense::{gram, gram_memory};
 use crate::fitted::{FittedFactors, Numbers};
 use crate::fold_in::FoldIn;
 use crate::{Dataset, Error, FittedRecommender, index};
-use teller_numeric::kernels::dots_at;
+use teller_numeric::kernels::Aligned;
 
 /// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// How the least squares of one user or item are solved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,7 @@ impl Algorithm for AlsParams {
         let (n, m) = (by_user.rows(), by_item.rows());
         let regularization =
             self.regularization.unwrap_or_else(|| usual_regularization(by_user, m, self.alpha));
+        let confidence = confidence(by_user, self.alpha);
         let model = Model { regularization, alpha: self.alpha, f, solver: self.solver };
         let (mut position, mut users, mut items) = match resume {
             Some(checkpoint) => read_checkpoint(&key, checkpoint, self.iterations, [n, m], f)?,
@@ -133,21 +134,26 @@ impl Algorithm for AlsParams {
         let mut items_gram = gram(&items, f, control)?;
         for step in position.sweeps + 1..=self.iterations {
             let begun = Instant::now();
-            let solved = position.rows;
+            let solved = Solved { rows: position.rows, explained: 0.0 };
             let side = Side { interactions: by_user, fixed: &items, gram: &items_gram };
-            let told = |rows, users: &[f32]| {
+            let told = |Solved { rows, .. }, users: &[f32]| {
                 offer(Moment::InsideStep, Position { rows, ..position }, users, &items);
             };
             solve(&model, &side, solved, &mut users, &told, control)?;
             let users_gram = gram(&users, f, control)?;
             let side = Side { interactions: &by_item, fixed: &users, gram: &users_gram };
-            let told = |rows, items: &[f32]| {
-                offer(Moment::InsideStep, Position { rows: n + rows, ..position }, &users, items);
+            let told = |Solved { rows, explained }, items: &[f32]| {
+                let position = Position { rows: n + rows, explained, ..position };
+                offer(Moment::InsideStep, position, &users, items);
             };
-            solve(&model, &side, solved.saturating_sub(n), &mut items, &told, control)?;
+            let rows = position.rows.saturating_sub(n);
+            let solved = Solved { rows, explained: position.explained };
+            let solved = solve(&model, &side, solved, &mut items, &told, control)?;
             items_gram = gram(&items, f, control)?;
-            let grams = (&*users_gram, &*items_gram);
-            let loss = mean_loss(&model, by_user, (&users, &items), grams, control)?;
+            // What the items' equations minimize, and the users' part of the regularization.
+            let norms: f64 = users_gram.iter().step_by(f + 1).sum();
+            let loss = confidence - solved.explained + f64::from(regularization) * norms;
+            let loss = loss / (confidence + ((n * m) as f64 - data.len() as f64));
             if !loss.is_finite() {
                 return Err(Error::Diverged { algorithm: "als", step, loss });
             }
@@ -159,9 +165,10 @@ impl Algorithm for AlsParams {
                 rows: data.len() as u64,
                 elapsed: begun.elapsed(),
             });
-            position = Position { sweeps: step, rows: 0, loss };
+            position = Position { sweeps: step, loss, ..Position::default() };
             offer(Moment::EndOfStep, position, &users, &items);
         }
+        let (users, items) = (users.into_vec(), items.into_vec());
         let factors = FittedFactors { count: f, users, items };
         let metrics = [("loss", position.loss), ("regularization", f64::from(regularization))];
         let fold_in =
@@ -180,6 +187,8 @@ struct Position {
     rows: usize,
     /// After the last whole sweep.
     loss: f64,
+    /// By those of the rows that are items.
+    explained: f64,
 }
 
 /// The whole state, or nothing if the memory is not to be had.
@@ -190,10 +199,10 @@ fn checkpoint(
     items: &[f32],
     f: usize,
 ) -> Option<CheckpointBytes> {
-    let Position { sweeps, rows, loss } = position;
-    let position = [u64::from(sweeps), rows as u64, loss.to_bits()];
+    let Position { sweeps, rows, loss, explained } = position;
+    let position = [u64::from(sweeps), rows as u64, loss.to_bits(), explained.to_bits()];
     let mut writer = key.writer();
-    writer.array("position", &[3], &position);
+    writer.array("position", &[4], &position);
     writer.array("users", &[users.len() / f, f], users);
     writer.array("items", &[items.len() / f, f], items);
     Some(Box::new(writer.try_finish()?))
@@ -206,10 +215,11 @@ fn read_checkpoint(
     iterations: u32,
     [n, m]: [usize; 2],
     f: usize,
-) -> Result<(Position, Vec<f32>, Vec<f32>), CheckpointError> {
+) -> Result<(Position, Aligned, Aligned), CheckpointError> {
     let payload = key.read(checkpoint)?;
-    let position = payload.get(payload.array_of::<u64>("position", &[3])?);
-    let (sweeps, rows, loss) = (position[0], position[1], f64::from_bits(position[2]));
+    let position = payload.get(payload.array_of::<u64>("position", &[4])?);
+    let (sweeps, rows) = (position[0], position[1]);
+    let [loss, explained] = [2, 3].map(|at| f64::from_bits(position[at]));
     for (what, got, expected) in
         [("sweep", sweeps, u64::from(iterations)), ("row", rows, (n + m) as u64)]
     {
@@ -217,13 +227,16 @@ fn read_checkpoint(
             return Err(CheckpointError::Position { what, got, expected });
         }
     }
-    if !loss.is_finite() {
+    if !(loss.is_finite() && explained.is_finite()) {
         return Err(CheckpointError::NotFinite("loss"));
     }
-    let factors = |name, rows| -> Result<Vec<f32>, CheckpointError> {
-        Ok(payload.get(payload.array_of::<f32>(name, &[rows, f])?).to_vec())
+    let factors = |name, rows| -> Result<Aligned, CheckpointError> {
+        let stored = payload.get(payload.array_of::<f32>(name, &[rows, f])?);
+        let mut factors = Aligned::zeroed(stored.len());
+        factors.copy_from_slice(stored);
+        Ok(factors)
     };
-    let position = Position { sweeps: sweeps as u32, rows: rows as usize, loss };
+    let position = Position { sweeps: sweeps as u32, rows: rows as usize, loss, explained };
     Ok((position, factors("users", n)?, factors("items", m)?))
 }
 
@@ -231,10 +244,14 @@ fn read_checkpoint(
 /// confidence that a user's interactions have on average. It stays below a third of
 /// sum / sqrt(users x items), as from about the whole of it on all factors shrink to nothing.
 pub(crate) fn usual_regularization(by_user: &Csr, items: usize, alpha: f32) -> f32 {
-    let sum: f64 =
-        by_user.values.iter().map(|&weight| 1.0 + f64::from(extra_confidence(alpha, weight))).sum();
+    let sum = confidence(by_user, alpha);
     let (users, items) = (by_user.rows() as f64, items as f64);
     (sum / users / 8.0).min(sum / (users * items).sqrt() / 3.0) as f32
+}
+
+/// That of all interactions.
+fn confidence(by_user: &Csr, alpha: f32) -> f64 {
+    by_user.values.iter().map(|&weight| 1.0 + f64::from(extra_confidence(alpha, weight))).sum()
 }
 
 /// Small random factors, each row from its own stream.
@@ -243,11 +260,11 @@ fn start(
     purpose: &str,
     rows: usize,
     control: &dyn Control,
-) -> Result<Vec<f32>, Cancelled> {
+) -> Result<Aligned, Cancelled> {
     const ROWS: usize = 256;
     let f = params.factors;
     let scale = 0.1 / (f as f32).sqrt();
-    let mut factors = vec![0f32; rows * f];
+    let mut factors = Aligned::zeroed(rows * f);
     factors.par_chunks_mut(ROWS * f).enumerate().try_for_each(|(chunk, rows)| {
         control.check()?;
         for (i, row) in rows.chunks_exact_mut(f).enumerate() {
@@ -264,53 +281,6 @@ fn start(
 #[inline]
 pub(crate) fn extra_confidence(alpha: f32, weight: f32) -> f32 {
     (alpha * weight).clamp(1e-12, 1e12)
-}
-
-/// The loss that the sweeps lower, over all pairs of user and item:
-/// sum of c (p - x'y)^2 + regularization (|x|^2 + |y|^2), divided by the sum of c.
-fn mean_loss(
-    model: &Model,
-    by_user: &Csr,
-    (users, items): (&[f32], &[f32]),
-    (users_gram, items_gram): (&[f64], &[f64]),
-    control: &dyn Control,
-) -> Result<f64, Cancelled> {
-    const ROWS: usize = 64;
-    let f = model.f;
-    let isa = Isa::detect();
-    let parts = users
-        .par_chunks(ROWS * f)
-        .enumerate()
-        .map(|(chunk, users)| {
-            control.check()?;
-            let (mut loss, mut confidence) = (0f64, 0f64);
-            for (i, user) in users.chunks_exact(f).enumerate() {
-                let (columns, weights) = by_user.row(chunk * ROWS + i);
-                let mut scores = [0f32; 64];
-                for (columns, weights) in columns.chunks(64).zip(weights.chunks(64)) {
-                    dots_at(isa, user, items, columns, &mut scores);
-                    for (&weight, &score) in weights.iter().zip(&scores) {
-                        let score = f64::from(score);
-                        let extra = f64::from(extra_confidence(model.alpha, weight));
-                        // The pair's part of the sum over all pairs below is score^2.
-                        loss += (1.0 + extra) * (1.0 - score) * (1.0 - score) - score * score;
-                        confidence += extra;
-                    }
-                }
-            }
-            Ok((loss, confidence))
-        })
-        .collect::<Result<Vec<_>, Cancelled>>()?;
-    let (mut loss, mut confidence) = (0f64, users.len() as f64 / f as f64);
-    confidence *= items.len() as f64 / f as f64;
-    for (part_loss, part_confidence) in parts {
-        loss += part_loss;
-        confidence += part_confidence;
-    }
-    // Sum over all pairs of (x'y)^2 = sum of the products of the entries of X'X and Y'Y.
-    loss += users_gram.iter().zip(items_gram).map(|(x, y)| x * y).sum::<f64>();
-    let norms: f64 = (0..f).map(|i| users_gram[i * f + i] + items_gram[i * f + i]).sum();
-    Ok((loss + f64::from(model.regularization) * norms) / confidence)
 }
 
 #[cfg(test)]
