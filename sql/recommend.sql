@@ -65,7 +65,7 @@ CREATE FUNCTION teller.explain_recommendation(
     LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 30
     AS 'MODULE_PATHNAME', 'explain_recommendation_bigint_wrapper';
 COMMENT ON FUNCTION teller.explain_recommendation(bigint, bigint, regclass) IS
-    'What the score of an item for a user is made of: contributions that add up to it';
+    'What the score of an item for a user is made of: contributions that add up to it, or probabilities of paths';
 
 CREATE FUNCTION teller.explain_recommendation(
         user_id text, item_id text, model regclass DEFAULT NULL)
@@ -73,7 +73,7 @@ CREATE FUNCTION teller.explain_recommendation(
     LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 30
     AS 'MODULE_PATHNAME', 'explain_recommendation_text_wrapper';
 COMMENT ON FUNCTION teller.explain_recommendation(text, text, regclass) IS
-    'What the score of an item for a user is made of: contributions that add up to it';
+    'What the score of an item for a user is made of: contributions that add up to it, or probabilities of paths';
 
 -- The candidates are what a query returns. Not for parallel plans: PostgreSQL has no subtransactions
 -- in them, in which such a query is read.

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use teller_numeric::Control;
 use teller_payload::{AlignedBytes, PayloadWriter};
 
+use crate::algorithm::knowledge_graph::embedding::TripleModel;
 use crate::csr::accumulate;
 use crate::ids::IdsView;
 use crate::{Error, IdRef};
@@ -159,27 +160,41 @@ impl Graph {
         self.items + self.entities.len()
     }
 
-    /// What explanations need: the edges of each item, with what every node gives its neighbors.
-    pub(crate) fn payload(&self, given: &[f32], width: usize) -> AlignedBytes {
+    /// What explanations need: the edges of each item, with the numbers of every node, which it
+    /// gives its neighbors, or which a model of triples goes by, with those of the relations.
+    pub(crate) fn payload(
+        &self,
+        nodes: &[f32],
+        width: usize,
+        triples: Option<(TripleModel, &[f32])>,
+    ) -> AlignedBytes {
         let items = self.items as u32;
-        let mut edges: Vec<[u32; 3]> = Vec::new();
+        // An item, a relation, the other node, and whether this is the head.
+        let mut edges: Vec<[u32; 4]> = Vec::new();
         for &[head, relation, tail] in self.triples.iter().filter(|[head, _, tail]| head != tail) {
-            edges.extend([[head, relation, tail], [tail, relation, head]]);
+            edges.extend([[head, relation, tail, 0], [tail, relation, head, 1]]);
         }
         edges.retain(|&[node, ..]| node < items);
         edges.sort_unstable();
         let mut offsets = vec![0u64; self.items + 1];
         edges.iter().for_each(|&[item, ..]| offsets[item as usize + 1] += 1);
         accumulate(&mut offsets);
-        let relations: Vec<u32> = edges.iter().map(|&[_, relation, _]| relation).collect();
-        let neighbors: Vec<u32> = edges.iter().map(|&[.., neighbor]| neighbor).collect();
+        let relations: Vec<u32> = edges.iter().map(|&[_, relation, ..]| relation).collect();
+        let neighbors: Vec<u32> = edges.iter().map(|&[_, _, neighbor, _]| neighbor).collect();
+        let reversed: Vec<u8> = edges.iter().map(|&[.., reversed]| reversed as u8).collect();
+        let model = [triples.map_or(0, |(model, _)| model.code())];
         let (relation_offsets, relation_names) = joined(&self.relations);
         let (entity_offsets, entity_names) = joined(&self.entities);
         let mut writer = PayloadWriter::new();
         writer.array("offsets", &[offsets.len()], &offsets);
         writer.array("relations", &[relations.len()], &relations);
         writer.array("neighbors", &[neighbors.len()], &neighbors);
-        writer.array("nodes", &[given.len() / width, width], given);
+        writer.array("nodes", &[nodes.len() / width, width], nodes);
+        if let Some((_, relations)) = triples {
+            writer.array("reversed", &[reversed.len()], &reversed);
+            writer.array("model", &[1], &model);
+            writer.array("relation_numbers", &[relations.len() / width, width], relations);
+        }
         writer.array("relation_offsets", &[relation_offsets.len()], &relation_offsets);
         writer.array("relation_names", &[relation_names.len()], &relation_names);
         writer.array("entity_offsets", &[entity_offsets.len()], &entity_offsets);

@@ -115,9 +115,14 @@ fn algorithms() -> impl Strategy<Value = Value> {
         json!({"algorithm": "svd", "factors": factors, "power_iterations": power_iterations,
                "oversampling": oversampling})
     });
-    let graph = (1..6, 1..3, 1..4).prop_map(|(factors, hops, epochs)| {
-        json!({"algorithm": "knowledge_graph", "factors": factors, "hops": hops,
-               "epochs": epochs})
+    let graph = (1..6, 1..3, 1..4, 0..4usize).prop_map(|(factors, hops, epochs, embedding)| {
+        let mut given =
+            json!({"algorithm": "knowledge_graph", "factors": factors, "epochs": epochs});
+        match ["transe", "distmult", "rotate"].get(embedding) {
+            Some(embedding) => given["embedding"] = json!(embedding),
+            None => given["hops"] = json!(hops),
+        }
+        given
     });
     let ratings = (1..8, 1..4, 0..99).prop_map(|(factors, iterations, seed)| {
         json!({"algorithm": "biased_mf", "factors": factors, "iterations": iterations,

@@ -9,7 +9,6 @@ pub(crate) mod item_knn;
 pub(crate) mod knowledge_graph;
 pub(crate) mod least_squares;
 pub(crate) mod popular;
-mod propagation;
 pub(crate) mod svd;
 pub(crate) mod weighting;
 

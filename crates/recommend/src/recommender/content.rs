@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 
 use teller_numeric::Control;
-use teller_payload::{Array, Payload};
+use teller_payload::{AlignedBytes, Array, Payload};
 
 use super::choice::Choice;
 use super::factors::{self, Factors};
+use super::fold::Histories;
 use super::parts::Parts;
 use super::reason::Reason;
 use super::seen::row;
@@ -91,6 +92,18 @@ impl Scoring for Content {
         control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
         self.factors.choose_for(&self.taste(history, control)?, candidates, k, choice, control)
+    }
+
+    fn folds_in(&self) -> bool {
+        true
+    }
+
+    fn fold(
+        &self,
+        histories: &Histories,
+        control: &dyn Control,
+    ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
+        self.factors.fold_by(histories, control, |history| self.taste(history, control))
     }
 
     /// What each feature of the item adds to its cosine with what somebody had.

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 use teller_numeric::kernels::{dots, dots_at};
-use teller_numeric::{Cancelled, Control, Isa};
+use teller_numeric::{Control, Isa};
 use teller_payload::AlignedBytes;
 
 use super::choice::Choice;
@@ -105,25 +105,7 @@ impl Scoring for Factors {
         histories: &Histories,
         control: &dyn Control,
     ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
-        const USERS: usize = 32;
-        let fold_in = self.fold_in.as_ref().ok_or(Error::Older(STRANGERS))?;
-        let (before, items) = (get(&self.users), get(&self.items));
-        let mut users = vec![0f32; histories.unchanged.len() * self.count];
-        users.par_chunks_mut(USERS * self.count).enumerate().try_for_each(|(chunk, users)| {
-            control.check()?;
-            for (i, factors) in users.chunks_exact_mut(self.count).enumerate() {
-                let user = chunk * USERS + i;
-                match histories.unchanged[user] {
-                    Some(old) => factors.copy_from_slice(row(before, old, self.count)),
-                    None => {
-                        let solved = fold_in.solve(items, histories.rows.row(user), control)?;
-                        factors.copy_from_slice(&solved);
-                    }
-                }
-            }
-            Ok::<_, Cancelled>(())
-        })?;
-        Ok(vec![("user_factors", matrix(users, self.count))])
+        self.fold_by(histories, control, |history| self.taste(history, control))
     }
 
     fn explain(
@@ -157,8 +139,9 @@ impl Scoring for Factors {
     ) -> Result<Choice<'c>, Error> {
         let items = get(&self.items);
         let scale = self.fold_in.as_ref().and_then(FoldIn::scale);
+        let compared = self.fold_in.as_ref().map_or(self.count, FoldIn::compared);
         let mut scaled = vec![0f32; self.count];
-        let like = row(items, item, self.count);
+        let like = &row(items, item, self.count)[..compared];
         let like = match scale {
             None => like.to_vec(),
             Some(scale) => like.iter().zip(scale).map(|(x, scale)| x * scale).collect(),
@@ -174,7 +157,7 @@ impl Scoring for Factors {
         };
         let between_polls = (POLL_NUMBERS / self.count).max(1);
         choice.by(items.len() / self.count, candidates, between_polls, control, |other| {
-            cosine(row(items, other, self.count))
+            cosine(&row(items, other, self.count)[..compared])
         })
     }
 }
@@ -217,6 +200,34 @@ impl Factors {
             (None, _) => scored.consider_all(control)?,
         }
         Ok(scored.choice)
+    }
+
+    /// The factors of the users when these are their histories, those of changed ones by `taste`.
+    pub(super) fn fold_by<'a>(
+        &self,
+        histories: &Histories,
+        control: &dyn Control,
+        taste: impl Fn(History<'_>) -> Result<Cow<'a, [f32]>, Error> + Sync,
+    ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
+        const USERS: usize = 32;
+        let before = get(&self.users);
+        let mut users = vec![0f32; histories.unchanged.len() * self.count];
+        users.par_chunks_mut(USERS * self.count).enumerate().try_for_each(|(chunk, users)| {
+            control.check()?;
+            for (i, factors) in users.chunks_exact_mut(self.count).enumerate() {
+                let user = chunk * USERS + i;
+                match histories.unchanged[user] {
+                    Some(old) => factors.copy_from_slice(row(before, old, self.count)),
+                    None => {
+                        let (items, weights) = histories.rows.row(user);
+                        let history = History { user: None, items, weights };
+                        factors.copy_from_slice(&taste(history)?);
+                    }
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(vec![("user_factors", matrix(users, self.count))])
     }
 
     /// The factors of an item; nothing of one that does not exist.

@@ -120,7 +120,8 @@ trait Scoring: Debug + Send + Sync {
     }
 
     /// What an item's score for somebody with a history that is not empty is made of: contributions
-    /// that add up to it, the greatest first, ties by item.
+    /// that add up to it, the greatest first, ties by item; or of triples of a graph the
+    /// probabilities of paths.
     fn explain(
         &self,
         _history: History<'_>,
@@ -328,7 +329,7 @@ impl Recommender {
     }
 
     /// What the score that [`Self::recommend`] gives an item for a user is made of: reasons whose
-    /// contributions add up to it. A user without history is recommended what is popular, and that
+    /// contributions add up to it, but for triples of a graph, whose paths have probabilities. A user without history is recommended what is popular, and that
     /// is the reason then.
     ///
     /// # Errors

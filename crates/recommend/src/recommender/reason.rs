@@ -5,7 +5,8 @@ use crate::{Error, TopK};
 pub struct Reason {
     /// What speaks for the item, or against it.
     pub because: Because,
-    /// Its part of the score: the contributions of all reasons add up to the score.
+    /// Its part of the score: the contributions of all reasons add up to the score. Of a path of
+    /// triples the probability that these are true.
     pub contribution: f32,
 }
 

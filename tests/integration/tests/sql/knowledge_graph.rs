@@ -11,10 +11,15 @@ const GRAPH: &str = "CREATE TABLE links AS
     FROM generate_series(1, 12) i";
 
 fn train(model: &str, graph: &str, items: &str) -> String {
+    embed(model, "propagation", graph, items)
+}
+
+fn embed(model: &str, embedding: &str, graph: &str, items: &str) -> String {
     format!(
         r#"SELECT * FROM teller.train('{model}', 'recommendation',
                'SELECT user_id, item_id, weight FROM purchases',
                jsonb_build_object('algorithm', 'knowledge_graph', 'factors', 4, 'epochs', 60,
+                                  'embedding', '{embedding}', 'learning_rate', 0.05,
                                   'graph', $q${graph}$q$, 'items', $q${items}$q$))"#
     )
 }
@@ -56,13 +61,50 @@ fn items_that_nobody_took_are_found_by_paths() {
     let alike: Vec<i64> =
         client.column("SELECT item_id FROM teller.similar_items(11, 5, 'm') ORDER BY item_id");
     assert_eq!(alike, [1, 2, 3, 4, 5]);
-    client.refused(
-        "SELECT * FROM teller.recommend_from(ARRAY[1], 1, 'm')",
-        &SqlState::FEATURE_NOT_SUPPORTED,
+    for (had, other) in [(1, 11), (6, 12)] {
+        let sql = format!(
+            "SELECT item_id FROM teller.recommend_from(ARRAY[{had}], 1, 'm',
+                                                       candidates => ARRAY[11, 12])"
+        );
+        assert_eq!(client.value::<i64>(&sql), other, "a basket of {had}");
+    }
+    client.run(
+        "SELECT * FROM teller.fold_in('m', 'SELECT 1000 AS user_id, 6 AS item_id, 1.0 AS weight')",
     );
+    let sql = "SELECT item_id FROM teller.recommend(1000, 1, 'm', candidates => ARRAY[11, 12])";
+    assert_eq!(client.value::<i64>(sql), 12);
     client.run("CALL teller.retrain('m')");
-    let same: bool = client.value("SELECT same FROM teller.retrain_check('m', 2)");
+    let same: bool = client.value("SELECT same FROM teller.retrain_check('m', 3)");
     assert!(same);
+}
+
+#[test]
+fn triples_find_items_that_nobody_took_and_give_probabilities_of_paths() {
+    let mut client = shop();
+    for embedding in ["transe", "distmult", "rotate"] {
+        client.run(&embed(embedding, embedding, LINKS, ITEMS));
+        for (user, other, maker) in [(1, 11, "Ann"), (40, 12, "Bob")] {
+            let best: i64 = client.value(&format!(
+                "SELECT item_id FROM teller.recommend({user}, 1, '{embedding}',
+                                                      candidates => ARRAY[11, 12])"
+            ));
+            assert_eq!(best, other, "{embedding}: user {user}");
+            let paths: i64 = client.value(&format!(
+                "SELECT count(*) FROM teller.explain_recommendation({user}, {other}, '{embedding}')
+                 WHERE because LIKE '% > made by > {maker} > made by'
+                   AND contribution BETWEEN 0 AND 1"
+            ));
+            assert_eq!(paths, 4, "{embedding}: user {user}");
+        }
+        let basket: i64 = client.value(&format!(
+            "SELECT item_id FROM teller.recommend_from(ARRAY[6], 1, '{embedding}',
+                                                       candidates => ARRAY[11, 12])"
+        ));
+        assert_eq!(basket, 12, "{embedding}");
+    }
+    let error =
+        client.refused(&embed("m", "trance", LINKS, ITEMS), &SqlState::INVALID_PARAMETER_VALUE);
+    assert!(error.message().contains("transe"), "{}", error.message());
 }
 
 #[test]

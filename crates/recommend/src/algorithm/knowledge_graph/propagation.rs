@@ -3,7 +3,7 @@
 
 use teller_numeric::{Cancelled, Control};
 
-use super::svd::product;
+use crate::algorithm::svd::product;
 use crate::csr::{Csr, accumulate};
 use crate::graph::Graph;
 

@@ -1,12 +1,17 @@
 //! The factors of somebody whom no training saw, from what he had, with the items' factors fixed:
 //! what solving his row alone would give.
 
+mod logistic;
+
 use teller_numeric::{Cancelled, Control, Isa};
 use teller_payload::{AlignedBytes, Array, Payload, PayloadError, PayloadWriter, SharedBytes};
 
 use crate::algorithm::als::extra_confidence;
 use crate::algorithm::weighting::Weighting;
 use crate::dense::{cholesky, cholesky_solve};
+use logistic::Logistic;
+
+pub(crate) use logistic::Shape;
 
 /// Products between two questions whether to stop: well under a millisecond.
 const POLL: usize = 1 << 20;
@@ -36,6 +41,8 @@ enum Rule {
         /// The singular values, divided by the greatest.
         singular: Array<f32>,
     },
+    /// A score is the logarithm of the odds that somebody takes an item: see [`Logistic`].
+    Logistic { shape: Shape<Array<f32>>, regularization: f32, negatives: f32 },
 }
 
 /// What somebody had, and what each of it counts.
@@ -70,16 +77,45 @@ impl FoldIn {
         writer.finish()
     }
 
+    /// The part for factors by which somebody takes an item with the probability sigmoid(score).
+    pub(crate) fn logistic(
+        shape: Shape<&[f32]>,
+        regularization: f32,
+        negatives: f32,
+    ) -> AlignedBytes {
+        let code = [Weighting::Binary.code()];
+        let loss = [regularization, negatives];
+        let (name, numbers) = match shape {
+            Shape::Products(scale) => ("scale", scale),
+            Shape::Distances(center) => ("center", center),
+        };
+        let mut writer = PayloadWriter::new();
+        writer.array("weighting", &[1], &code);
+        writer.array(name, &[numbers.len()], numbers);
+        writer.array("loss", &[2], &loss);
+        writer.finish()
+    }
+
     /// For `f` factors.
     pub(crate) fn load(bytes: SharedBytes, f: usize) -> Result<Self, PayloadError> {
         let payload = Payload::parse(bytes)?;
         let weighting = Weighting::stored(&payload)?;
-        let rule = match payload.arrays().any(|(name, ..)| name == "matrix") {
-            true => Rule::LeastSquares {
+        let has = |array: &str| payload.arrays().any(|(name, ..)| name == array);
+        let rule = if has("matrix") {
+            Rule::LeastSquares {
                 matrix: payload.array_of("matrix", &[f, f])?,
                 alpha: payload.get(payload.array_of::<f32>("alpha", &[1])?)[0],
-            },
-            false => Rule::Projection { singular: payload.array_of("singular", &[f])? },
+            }
+        } else if has("loss") {
+            let loss = payload.get(payload.array_of::<f32>("loss", &[2])?);
+            let (regularization, negatives) = (loss[0], loss[1]);
+            let shape = match has("center") {
+                true => Shape::Distances(payload.array_of("center", &[f.saturating_sub(2)])?),
+                false => Shape::Products(payload.array_of("scale", &[f.saturating_sub(1)])?),
+            };
+            Rule::Logistic { shape, regularization, negatives }
+        } else {
+            Rule::Projection { singular: payload.array_of("singular", &[f])? }
         };
         Ok(Self { payload, f, weighting, rule })
     }
@@ -93,8 +129,17 @@ impl FoldIn {
     /// factor is multiplied by.
     pub(crate) fn scale(&self) -> Option<&[f32]> {
         match self.rule {
-            Rule::LeastSquares { .. } => None,
+            Rule::LeastSquares { .. } | Rule::Logistic { .. } => None,
             Rule::Projection { singular } => Some(self.payload.get(singular)),
+        }
+    }
+
+    /// How many of the factors tell how similar items are.
+    pub(crate) fn compared(&self) -> usize {
+        match self.rule {
+            // Not the last two, which only make a distance of a product.
+            Rule::Logistic { shape: Shape::Distances(_), .. } => self.f - 2,
+            _ => self.f,
         }
     }
 
@@ -105,6 +150,10 @@ impl FoldIn {
         row: Row<'_>,
         control: &dyn Control,
     ) -> Result<Vec<f32>, Cancelled> {
+        if let Rule::Logistic { shape, regularization, negatives } = self.rule {
+            let shape = shape.map(|numbers| self.payload.get(numbers));
+            return Logistic { shape, regularization, negatives }.solve(items, row.0, control);
+        }
         let mut sum = vec![0f64; self.f];
         for ((&item, &weight), polls) in row.0.iter().zip(row.1).zip(self.polls()) {
             if polls {
@@ -150,7 +199,7 @@ impl FoldIn {
     fn amount(&self, weight: f32) -> f64 {
         match self.rule {
             Rule::LeastSquares { alpha, .. } => 1.0 + f64::from(extra_confidence(alpha, weight)),
-            Rule::Projection { .. } => f64::from(weight),
+            Rule::Projection { .. } | Rule::Logistic { .. } => f64::from(weight),
         }
     }
 
