@@ -72,6 +72,9 @@ impl Dataset {
             interactions: self.interactions.len() as u64,
             texts: users.text_bytes() + items.text_bytes(),
             features: self.features.as_ref().map_or(0, |features| features.bytes()),
+            vocabulary: self.features.as_ref().map_or(0, |features| features.vocabulary()),
+            triples: self.graph.as_ref().map_or(0, |graph| graph.triples.len() as u64),
+            entities: self.graph.as_ref().map_or(0, |graph| graph.entities.len() as u64),
             graph: self.graph.as_ref().map_or(0, |graph| graph.bytes()),
             threads: threads as u64,
         }

@@ -8,11 +8,11 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use support::{Row, lines, load, on_threads, real_rows, train};
+use support::{Row, Triple, last_fm_graph, lines, load, on_threads, real_rows, train};
 use teller_numeric::Uninterrupted;
 use teller_recommend::{
-    Dataset, DatasetBuilder, FeatureKind, IdRef, InteractionsBuilder, ItemFeaturesBuilder,
-    Recommender, Request, metrics,
+    Dataset, DatasetBuilder, FeatureKind, GraphBuilder, IdRef, InteractionsBuilder,
+    ItemFeaturesBuilder, Recommender, Request, metrics,
 };
 
 fn is_cold(item: i64) -> bool {
@@ -99,8 +99,47 @@ fn films_by_title_year_and_genres() {
     let Some(data) = movies(&liked) else { return };
     let recommender = load(&train(&json!({"algorithm": "content"}), &data));
     let found = on_threads(1, || cold(&recommender, &liked));
-    println!("content: recall and NDCG {:?}, of a random order {:?}", found.scores, found.random);
+    better_than_random("content", &found, 3.0);
+}
+
+fn better_than_random(what: &str, found: &Found, times: f64) {
+    println!("{what}: recall and NDCG {:?}, of a random order {:?}", found.scores, found.random);
     for (score, random) in found.scores.iter().zip(found.random) {
-        assert!(*score >= 3.0 * random, "{score} {random}");
+        assert!(*score >= times * random, "{what}: {score} {random}");
+    }
+}
+
+/// Artists that a graph knows, by its names for them.
+fn artists(rows: &[Row], triples: &[Triple]) -> Dataset {
+    let mut interactions = InteractionsBuilder::new(1 << 30);
+    for &(user, item, weight) in rows.iter().filter(|row| !is_cold(row.1)) {
+        interactions.push(IdRef::Integer(user), IdRef::Integer(item), weight).unwrap();
+    }
+    let mut features = ItemFeaturesBuilder::new([], 1 << 30);
+    for item in rows.iter().map(|row| row.1).collect::<BTreeSet<i64>>() {
+        features.item(IdRef::Integer(item), &mut interactions).unwrap();
+    }
+    let mut graph = GraphBuilder::new(1 << 30);
+    for (head, relation, tail) in triples {
+        graph.push(IdRef::Integer(*head), relation, IdRef::Integer(*tail)).unwrap();
+    }
+    let builder = DatasetBuilder { interactions, features: Some(features), graph: Some(graph) };
+    builder.finish(&Uninterrupted).unwrap()
+}
+
+#[test]
+fn artists_by_a_knowledge_graph() {
+    let Some(rows) = real_rows("lastfm_plays.tsv") else { return };
+    let Some((triples, entities)) = last_fm_graph() else { return };
+    let rows: Vec<Row> = rows
+        .into_iter()
+        .filter_map(|(user, artist, _)| Some((user, *entities.get(&artist)?, 1.0)))
+        .collect();
+    let data = artists(&rows, &triples);
+    for (embedding, times) in [("propagation", 2.0), ("transe", 5.0)] {
+        let given = json!({"algorithm": "knowledge_graph", "embedding": embedding});
+        let recommender = load(&train(&given, &data));
+        let found = on_threads(1, || cold(&recommender, &rows));
+        better_than_random(embedding, &found, times);
     }
 }

@@ -390,7 +390,10 @@ fn memory_is_estimated_without_overflow() {
             interactions: u64::MAX,
             texts: u64::MAX,
             features: u64::MAX,
+            vocabulary: u64::MAX,
             graph: u64::MAX,
+            triples: u64::MAX,
+            entities: u64::MAX,
             threads: u64::MAX,
         };
         assert!(memory_needed(&*algorithm, &most) == u64::MAX);

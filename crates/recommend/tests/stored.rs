@@ -255,6 +255,36 @@ fn versions_from_before_still_serve_their_users() {
     }
 }
 
+/// A knowledge graph as 0.4.0 stored it, with a weight of 1 for all that was had.
+#[test]
+fn graphs_from_before_still_serve_their_users() {
+    let data = dataset(uneven(60, 90, 900));
+    let parts = parts(&train(&json!({"algorithm": "knowledge_graph", "epochs": 20}), &data));
+    let whole = Recommender::load(&parts).unwrap();
+    let mut older = parts.clone();
+    older.remove("fold_in");
+    let payload = Payload::parse(parts["seen"].clone()).unwrap();
+    let offsets = payload.get(payload.array::<u64>("offsets").unwrap().0);
+    let items = payload.get(payload.array::<u32>("items").unwrap().0);
+    let weights = vec![1f32; items.len()];
+    let mut writer = PayloadWriter::new();
+    writer.array("offsets", &[offsets.len()], offsets);
+    writer.array("items", &[items.len()], items);
+    writer.array("weights", &[weights.len()], &weights);
+    older.insert("seen".to_owned(), Arc::new(writer.finish()));
+    let older = Recommender::load(&older).unwrap();
+    for user in 0..older.users().len() as u32 {
+        let [before, now] = [&older, &whole].map(|one| bits(&ask(one, request(user, 20))));
+        assert_eq!(before, now);
+        let reasons = older.explain(Some(user), 1, &Uninterrupted);
+        assert_eq!(reasons, whole.explain(Some(user), 1, &Uninterrupted));
+    }
+    let basket = older.recommend_from(&[1], &request(0, 3), &Uninterrupted);
+    assert!(matches!(basket, Err(Error::Older(_))), "{basket:?}");
+    let folded = older.fold_in(&data.interactions, &Uninterrupted);
+    assert!(matches!(folded, Err(Error::Older(_))));
+}
+
 fn shared(bytes: &[u8]) -> SharedBytes {
     Arc::new(AlignedBytes::from(bytes))
 }

@@ -60,9 +60,8 @@ impl Algorithm for ContentParams {
     }
 
     fn working_memory(&self, size: &Size) -> u64 {
-        // The features encoded, by item and by feature, and three tall matrices of the reduction:
-        // there are about as many features as a tenth of their bytes at most.
-        let tall = size.items.saturating_add(size.features / 10);
+        // The features encoded, by item and by feature, and three tall matrices of the reduction.
+        let tall = size.items.saturating_add(size.vocabulary);
         (size.matrix())
             .saturating_add(size.features.saturating_mul(2))
             .saturating_add(tall.saturating_mul(12 * self.factors as u64))
@@ -71,6 +70,7 @@ impl Algorithm for ContentParams {
 
     fn stored_memory(&self, size: &Size) -> u64 {
         size.numbers(self.factors)
+            .saturating_add(size.vocabulary.saturating_mul(4 * self.factors as u64))
             .saturating_add(size.features)
             .saturating_add(index::bytes_needed(size.items, self.factors as u64))
     }

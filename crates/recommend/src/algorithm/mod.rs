@@ -107,8 +107,14 @@ pub struct Size {
     pub texts: u64,
     /// Bytes of what is known of the items.
     pub features: u64,
+    /// Features that items have, at most.
+    pub vocabulary: u64,
     /// Bytes of the graph.
     pub graph: u64,
+    /// Distinct triples of the graph.
+    pub triples: u64,
+    /// Nodes of the graph that are no items.
+    pub entities: u64,
     /// Threads that will train. Whoever asks says it: to ask rayon outside of a pool would start
     /// one that never ends.
     pub threads: u64,

@@ -17,7 +17,7 @@ use crate::csr::Csr;
 /// categories.
 const CATEGORIES: usize = 50;
 /// Of a column at most so many categories or words are features: those of the most items.
-const VOCABULARY: usize = 1 << 15;
+pub(super) const VOCABULARY: usize = 1 << 15;
 /// Standard deviations beyond which a number counts no more.
 const FARTHEST: f64 = 8.0;
 /// Rows between two questions whether to stop.

@@ -5,7 +5,7 @@ mod columns;
 mod encode;
 mod words;
 
-use columns::Column;
+use columns::{Column, Values};
 pub(crate) use encode::Encoded;
 
 use crate::ids::IdsView;
@@ -125,5 +125,15 @@ impl ItemFeatures {
     /// About how many bytes they take.
     pub(crate) fn bytes(&self) -> u64 {
         self.texts
+    }
+
+    /// How many features they make, at most.
+    pub(crate) fn vocabulary(&self) -> u64 {
+        let most = |column: &Column| match &column.values {
+            Values::Numbers(_) => 1,
+            // Words or categories, which are at least two bytes long with what parts them.
+            Values::Texts(_) => encode::VOCABULARY.min(self.texts as usize / 2) as u64,
+        };
+        self.columns.iter().map(most).sum()
     }
 }

@@ -202,6 +202,11 @@ impl Factors {
         Ok(scored.choice)
     }
 
+    /// Whether it is known how somebody is served whom no training saw.
+    pub(super) fn knows_others(&self) -> bool {
+        self.fold_in.is_some()
+    }
+
     /// The factors of the users when these are their histories, those of changed ones by `taste`.
     pub(super) fn fold_by<'a>(
         &self,

@@ -63,7 +63,6 @@ pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>
     if !parts.has(PART) {
         return Ok(None);
     }
-    parts.required("fold_in")?;
     let Some(factors) = factors::open(parts)? else {
         return Err(Error::Inconsistent("there is a graph without factors".to_owned()));
     };
@@ -121,6 +120,11 @@ fn stored_triples(
 }
 
 impl Scoring for KnowledgeGraph {
+    /// Those of 0.4.0, which do not tell how others are served, came with weights.
+    fn needs_weights(&self) -> bool {
+        !self.factors.knows_others()
+    }
+
     fn weighting(&self) -> Result<Weighting, Error> {
         self.factors.weighting()
     }

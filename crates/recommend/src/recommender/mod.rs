@@ -329,8 +329,9 @@ impl Recommender {
     }
 
     /// What the score that [`Self::recommend`] gives an item for a user is made of: reasons whose
-    /// contributions add up to it, but for triples of a graph, whose paths have probabilities. A user without history is recommended what is popular, and that
-    /// is the reason then.
+    /// contributions add up to it, or paths of a graph's triples, whose contributions are
+    /// probabilities. A user without history is recommended what is popular, and that is the reason
+    /// then.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where the algorithm's scores come with no reasons, and [`Error::Older`]

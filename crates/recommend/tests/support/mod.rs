@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(unreachable_pub, reason = "a module of several test binaries")]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -15,6 +15,9 @@ use teller_recommend::{
 
 /// A row as a cursor gives it.
 pub type Row = (i64, i64, f32);
+
+/// Head, relation and tail.
+pub type Triple = (i64, String, i64);
 
 pub fn dataset(rows: impl IntoIterator<Item = Row>) -> Dataset {
     let mut builder = InteractionsBuilder::new(1 << 30);
@@ -120,6 +123,20 @@ pub fn real_rows(file: &str) -> Option<Vec<Row>> {
             })
             .collect(),
     )
+}
+
+/// Triples of Last.FM, by the entities of its artists, and of each artist that has one his entity.
+pub fn last_fm_graph() -> Option<(Vec<Triple>, HashMap<i64, i64>)> {
+    let number = |field: &str| field.parse::<i64>().unwrap();
+    let text = lines("lastfm_item_entity.tsv")?;
+    let pairs = text.lines().skip(1).map(|line| line.split_once('\t').unwrap());
+    let entities = pairs.map(|(artist, entity)| (number(artist), number(entity))).collect();
+    let text = lines("lastfm_graph.tsv")?;
+    let triples = text.lines().skip(1).map(|line| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        (number(fields[0]), fields[1].to_owned(), number(fields[2]))
+    });
+    Some((triples.collect(), entities))
 }
 
 /// Parts rows by a hash of user, item and `salt`: about four fifths, one fifth.

@@ -38,8 +38,8 @@ pub struct KnowledgeGraphParams {
     pub epochs: u32,
     /// Size of a step.
     pub learning_rate: f32,
-    /// Weight of the squared numbers in the loss; `None` follows from the data.
-    pub regularization: Option<f32>,
+    /// Weight of the squared numbers in the loss.
+    pub regularization: f32,
     /// Items that a user did not take, for each that he took; with triples also false ones, for
     /// each that is true.
     pub negatives: usize,
@@ -73,15 +73,19 @@ impl KnowledgeGraphParams {
             Some(model) => GraphEmbedding::Triples(model),
             None => GraphEmbedding::Propagation { hops: options.integer("hops", 2, 1..=4)? as u32 },
         };
+        // What did best on pairs of Last.FM that were kept apart.
+        let (factors, regularization) = match embedding {
+            GraphEmbedding::Propagation { .. } => (16, 1.0),
+            GraphEmbedding::Triples(TripleModel::TransE) => (64, 0.5),
+            GraphEmbedding::Triples(TripleModel::DistMult) => (64, 5.0),
+            GraphEmbedding::Triples(TripleModel::RotatE) => (64, 1.0),
+        };
         Ok(Self {
             embedding,
-            factors: options.integer("factors", 16, 1..=1024)? as usize,
+            factors: options.integer("factors", factors, 1..=1024)? as usize,
             epochs: options.integer("epochs", 200, 1..=10_000)? as u32,
             learning_rate: options.number("learning_rate", 0.02, 1e-6..=1.0)? as f32,
-            regularization: match options.value("regularization") {
-                None => None,
-                Some(_) => Some(options.number("regularization", 0.0, 0.0..=1e6)? as f32),
-            },
+            regularization: options.number("regularization", regularization, 0.0..=1e6)? as f32,
             negatives: options.integer("negatives", 1, 1..=100)? as usize,
             seed: options.integer("seed", 42, 0..=i64::MAX)? as u64,
         })
@@ -90,13 +94,6 @@ impl KnowledgeGraphParams {
     /// With the bias.
     fn width(&self) -> usize {
         self.factors + 1
-    }
-
-    /// The regularization for data of any density: what did best where a user had 5 items in
-    /// training.
-    fn regularization(&self, data: &Interactions) -> f32 {
-        let usual = (data.len() as f64 / data.users().len() as f64 / 5.0) as f32;
-        self.regularization.unwrap_or(usual)
     }
 }
 
@@ -123,22 +120,30 @@ impl Algorithm for KnowledgeGraphParams {
     }
 
     fn working_memory(&self, size: &Size) -> u64 {
-        // Numbers, gradients, both means, the propagated numbers, and a checkpoint; what was drawn
-        // with its gradients, by user and by item; the edges twice.
-        let nodes = size.items.saturating_add(size.graph / 100);
-        let rows = size.users.saturating_add(nodes);
-        let drawn = size.interactions.saturating_mul(1 + self.negatives as u64);
-        (rows.saturating_mul(4 * 10 * self.width() as u64))
-            .saturating_add(drawn.saturating_mul(24))
-            .saturating_add(size.graph.saturating_mul(2))
+        // Numbers, both means, and either gradients and propagated numbers or a checkpoint.
+        let rows = size.users.saturating_add(size.items).saturating_add(size.entities);
+        let numbers = rows.saturating_mul(4 * 9 * self.width() as u64);
+        // What is drawn with its slopes, by user and by item, and the edges both ways; or all of it
+        // as triples, by what is in them.
+        let shown = 1 + self.negatives as u64;
+        let (of_pair, of_triple) = match self.embedding {
+            GraphEmbedding::Propagation { .. } => (30 * shown, 64),
+            GraphEmbedding::Triples(_) => (48 * shown, 48 * shown),
+        };
+        numbers
+            .saturating_add(size.interactions.saturating_mul(of_pair))
+            .saturating_add(size.triples.saturating_mul(of_triple))
             .saturating_add(size.matrix())
     }
 
     fn stored_memory(&self, size: &Size) -> u64 {
-        size.numbers(self.width())
-            .saturating_add((size.graph / 100).saturating_mul(4 * self.width() as u64))
+        // Distances have a factor more.
+        let width = self.width() + 1;
+        let nodes = size.items.saturating_add(size.entities);
+        size.numbers(width)
+            .saturating_add(nodes.saturating_mul(4 * width as u64))
             .saturating_add(size.graph)
-            .saturating_add(index::bytes_needed(size.items, self.width() as u64))
+            .saturating_add(index::bytes_needed(size.items, width as u64))
     }
 
     fn fit(
@@ -171,7 +176,6 @@ impl Algorithm for KnowledgeGraphParams {
         }
         let metrics = [
             ("loss", loss),
-            ("regularization", f64::from(self.regularization(data))),
             ("triples", graph.triples.len() as f64),
             ("entities", graph.entities.len() as f64),
             ("items_in_graph", graph.linked_items() as f64),
@@ -199,10 +203,9 @@ impl KnowledgeGraphParams {
         resume: Option<SharedBytes>,
         control: &dyn Control,
     ) -> Result<(Fitted, f64), Error> {
-        let (width, regularization) = (self.width(), self.regularization(data));
+        let width = self.width();
         let problem = Propagated {
             params: self,
-            regularization,
             taken: data.by_user(),
             items: data.items().len(),
             nodes: graph.nodes(),
@@ -216,7 +219,7 @@ impl KnowledgeGraphParams {
         let factors = FittedFactors { count: width, users, items };
         let scale = vec![1.0; self.factors];
         let scale = Shape::Products(&scale[..]);
-        let fold_in = FoldIn::logistic(scale, regularization, self.negatives as f32);
+        let fold_in = FoldIn::logistic(scale, self.regularization, self.negatives as f32);
         Ok((Fitted { factors, graph: graph.payload(&inner, width, None), fold_in }, loss))
     }
 
@@ -229,11 +232,10 @@ impl KnowledgeGraphParams {
         resume: Option<SharedBytes>,
         control: &dyn Control,
     ) -> Result<(Fitted, f64), Error> {
-        let (width, regularization) = (self.width(), self.regularization(data));
+        let width = self.width();
         let problem = Embedded {
             params: self,
             model: model.triples(),
-            regularization,
             taken: data.by_user(),
             items: data.items().len(),
             nodes: graph.nodes(),
@@ -250,7 +252,7 @@ impl KnowledgeGraphParams {
             Shape::Products(scale) => Shape::Products(&scale[..]),
             Shape::Distances(center) => Shape::Distances(&center[..]),
         };
-        let fold_in = FoldIn::logistic(shape, regularization, self.negatives as f32);
+        let fold_in = FoldIn::logistic(shape, self.regularization, self.negatives as f32);
         let graph = graph.payload(nodes, width, Some((model, &relations)));
         Ok((Fitted { factors: serving.factors, graph, fold_in }, loss))
     }
@@ -258,6 +260,7 @@ impl KnowledgeGraphParams {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use teller_numeric::Uninterrupted;
 
     use super::training::Problem;
@@ -322,11 +325,11 @@ mod tests {
 
     #[test]
     fn gradients_of_propagation_are_those_of_finite_differences() {
-        let (data, params) = (data(), params(serde_json::json!({"factors": 3, "seed": 3})));
+        let (data, params) =
+            (data(), params(json!({"factors": 3, "regularization": REGULARIZATION})));
         let graph = data.graph.as_ref().unwrap();
         let problem = Propagated {
             params: &params,
-            regularization: REGULARIZATION,
             taken: data.interactions.by_user(),
             items: data.interactions.items().len(),
             nodes: graph.nodes(),
@@ -342,11 +345,11 @@ mod tests {
         for (model, factors) in
             [(TripleModel::TransE, 3), (TripleModel::DistMult, 3), (TripleModel::RotatE, 4)]
         {
-            let params = params(serde_json::json!({"factors": factors, "negatives": 3}));
+            let params = params(json!({"factors": factors, "negatives": 3,
+                                       "regularization": REGULARIZATION}));
             let problem = Embedded {
                 params: &params,
                 model: model.triples(),
-                regularization: REGULARIZATION,
                 taken: data.interactions.by_user(),
                 items: data.interactions.items().len(),
                 nodes: graph.nodes(),

@@ -20,7 +20,6 @@ use crate::vectors::{axpy, dot};
 /// What does not change while it is learned.
 pub(super) struct Propagated<'a> {
     pub(super) params: &'a KnowledgeGraphParams,
-    pub(super) regularization: f32,
     pub(super) taken: &'a Csr,
     pub(super) items: usize,
     pub(super) nodes: usize,
@@ -52,7 +51,7 @@ impl Problem for Propagated<'_> {
         let width = self.params.width();
         let [_, outer] = self.propagation.forward(nodes, width, control)?;
         let item = |item: u32| &outer[item as usize * width..][..width];
-        let mut of_users: Vec<f32> = users.iter().map(|x| self.regularization * x).collect();
+        let mut of_users: Vec<f32> = users.iter().map(|x| self.params.regularization * x).collect();
         // Per user the loss, and per drawn pair its slope.
         let slopes: Vec<Vec<(f64, Vec<f32>)>> = of_users
             .par_chunks_mut(ROWS * width)
@@ -92,7 +91,7 @@ impl Problem for Propagated<'_> {
         let mut of_items = product(&by_item, users, width, control)?;
         of_items.resize(nodes.len(), 0.0);
         let mut of_nodes = self.propagation.backward(of_items, width, control)?;
-        of_nodes.iter_mut().zip(nodes).for_each(|(g, x)| *g += self.regularization * x);
+        of_nodes.iter_mut().zip(nodes).for_each(|(g, x)| *g += self.params.regularization * x);
         Ok(Gradients { loss, drawn: drawn.columns.len(), by: vec![of_users, of_nodes] })
     }
 }

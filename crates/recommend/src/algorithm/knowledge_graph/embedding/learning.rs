@@ -19,7 +19,6 @@ const CHUNK: usize = 1 << 12;
 pub(in super::super) struct Embedded<'a> {
     pub(in super::super) params: &'a KnowledgeGraphParams,
     pub(in super::super) model: &'static dyn Triples,
-    pub(in super::super) regularization: f32,
     pub(in super::super) taken: &'a Csr,
     pub(in super::super) items: usize,
     pub(in super::super) nodes: usize,
@@ -77,6 +76,7 @@ impl Problem for Embedded<'_> {
             Stream::new(params.seed, "knowledge graph triples", u64::from(epoch) << 32 | chunk)
         };
         let drawn = Drawn::new(&items, self.graph, params.negatives, draw, control)?;
+        drop(items);
         let rows = Rows { nodes: numbers[0], relations: numbers[1], width: params.width() };
         self.of_drawn(rows, &drawn, control)
     }
@@ -121,7 +121,8 @@ impl Embedded<'_> {
             .collect::<Result<_, Cancelled>>()?;
         let loss = chunks.iter().map(|(loss, _)| loss).sum();
         let slopes: Vec<f32> = chunks.into_iter().flat_map(|(_, slopes)| slopes).collect();
-        let mut nodes: Vec<f32> = rows.nodes.iter().map(|x| self.regularization * x).collect();
+        let mut nodes: Vec<f32> =
+            rows.nodes.iter().map(|x| self.params.regularization * x).collect();
         let mut relations = vec![0f32; rows.relations.len()];
         self.add(Role::Head, rows, drawn, &slopes, &mut nodes, control)?;
         self.add(Role::Tail, rows, drawn, &slopes, &mut nodes, control)?;

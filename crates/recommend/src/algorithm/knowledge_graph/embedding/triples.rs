@@ -30,12 +30,13 @@ impl Drawn {
     ) -> Result<Self, Cancelled> {
         let users = items.rows() as u32;
         let takes = graph.relations.len() as u32;
-        let mut triples = Vec::with_capacity(items.columns.len());
+        let most = items.columns.len() + graph.triples.len() * (1 + negatives);
+        let (mut triples, mut truths) = (Vec::with_capacity(most), Vec::with_capacity(most));
         for user in 0..items.rows() {
             let (items, _) = items.row(user);
             triples.extend(items.iter().map(|&item| [user as u32, takes, users + item]));
         }
-        let mut truths: Vec<bool> = items.values.iter().map(|&took| took > 0.0).collect();
+        truths.extend(items.values.iter().map(|&took| took > 0.0));
         let nodes = graph.nodes() as u32;
         let chunks: Vec<Vec<([u32; 3], bool)>> = graph
             .triples
