@@ -46,7 +46,7 @@ CREATE FUNCTION teller.explain_recommendation(
     LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 30
     AS 'MODULE_PATHNAME', 'explain_recommendation_bigint_wrapper';
 COMMENT ON FUNCTION teller.explain_recommendation(bigint, bigint, regclass) IS
-    'What the score of an item for a user is made of: contributions that add up to it, or probabilities of paths';
+    'What the score of an item for a user is made of: contributions that add up to it';
 
 CREATE FUNCTION teller.explain_recommendation(
         user_id text, item_id text, model regclass DEFAULT NULL)
@@ -54,7 +54,7 @@ CREATE FUNCTION teller.explain_recommendation(
     LANGUAGE c STABLE PARALLEL SAFE COST 10000 ROWS 30
     AS 'MODULE_PATHNAME', 'explain_recommendation_text_wrapper';
 COMMENT ON FUNCTION teller.explain_recommendation(text, text, regclass) IS
-    'What the score of an item for a user is made of: contributions that add up to it, or probabilities of paths';
+    'What the score of an item for a user is made of: contributions that add up to it';
 
 CREATE FUNCTION teller.fold_in(model regclass, data text, options jsonb DEFAULT '{}')
     RETURNS TABLE(model regclass, version int, status text, metrics jsonb)
