@@ -24,7 +24,8 @@ const SEARCHED_SHARE: usize = 32;
 /// Numbers read between two questions whether to stop: well under a millisecond.
 const POLL_NUMBERS: usize = 1 << 20;
 
-/// What may be missing from the sum of a score's reasons, of the greatest of them: rounding.
+/// What may be missing from the sum of a score's reasons, of the greatest of them or of the numbers
+/// that the score adds up, which may nearly cancel: rounding.
 const REMAINDER: f64 = 1e-5;
 
 /// Factors of users and items; a score is the dot product of two rows.
@@ -118,12 +119,14 @@ impl Scoring for Factors {
         let items = get(&self.items);
         let had = (history.items, history.weights);
         let contributions = fold_in.contributions(items, had, item, control)?;
-        let score = dot(&self.taste(history, control)?, row(items, item, self.count));
+        let (taste, row) = (self.taste(history, control)?, row(items, item, self.count));
+        let score = dot(&taste, row);
         let sum: f64 = contributions.iter().map(|&contribution| f64::from(contribution)).sum();
-        let largest = contributions.iter().fold(score.abs(), |most, part| most.max(part.abs()));
+        let parts = contributions.iter().map(|&part| f64::from(part).abs());
+        let largest = parts.fold(length(&taste) * length(row), f64::max);
         let remainder = f64::from(score) - sum;
         let mut reasons = of_items(history.items.iter().copied().zip(contributions));
-        if remainder.abs() > REMAINDER * f64::from(largest) {
+        if remainder.abs() > REMAINDER * largest {
             reasons.push(Reason::text("remainder", remainder as f32));
         }
         Ok(reasons)
