@@ -117,7 +117,7 @@ fn algorithms() -> impl Strategy<Value = Value> {
     });
     let graph = (1..6, 1..3, 1..4, 0..4usize).prop_map(|(factors, hops, epochs, embedding)| {
         let mut given =
-            json!({"algorithm": "knowledge_graph", "factors": factors, "epochs": epochs});
+            json!({"algorithm": "knowledge_graph", "embedding": "propagation", "factors": factors, "epochs": epochs});
         match ["transe", "distmult", "rotate"].get(embedding) {
             Some(embedding) => given["embedding"] = json!(embedding),
             None => given["hops"] = json!(hops),

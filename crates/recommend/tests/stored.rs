@@ -259,7 +259,10 @@ fn versions_from_before_still_serve_their_users() {
 #[test]
 fn graphs_from_before_still_serve_their_users() {
     let data = dataset(uneven(60, 90, 900));
-    let parts = parts(&train(&json!({"algorithm": "knowledge_graph", "epochs": 20}), &data));
+    let parts = parts(&train(
+        &json!({"algorithm": "knowledge_graph", "embedding": "propagation", "epochs": 20}),
+        &data,
+    ));
     let whole = Recommender::load(&parts).unwrap();
     let mut older = parts.clone();
     older.remove("fold_in");

@@ -100,7 +100,7 @@ mod tests {
         for len in [7, 3, 7, 0, 100] {
             let numbers = aligned.sized(len);
             assert_eq!(numbers.len(), len);
-            assert!(len == 0 || numbers.as_ptr() as usize % LINE == 0);
+            assert!(len == 0 || (numbers.as_ptr() as usize).is_multiple_of(LINE));
         }
         let before = aligned.as_ptr();
         assert_eq!(aligned.sized(50).as_ptr(), before);

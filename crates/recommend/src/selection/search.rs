@@ -94,9 +94,7 @@ impl Search {
             candidates.push(json!({"algorithm": "content", "seed": seed}));
         }
         if options.given().get("graph").is_some_and(|graph| !graph.is_null()) {
-            let graph =
-                json!({"algorithm": "knowledge_graph", "embedding": "transe", "seed": seed});
-            candidates.push(graph);
+            candidates.push(json!({"algorithm": "knowledge_graph", "seed": seed}));
         }
         let candidates = candidates.into_iter().map(Candidate::read);
         let candidates = candidates.collect::<Result<_, OptionError>>()?;

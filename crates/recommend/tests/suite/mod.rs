@@ -19,7 +19,7 @@ pub fn algorithms() -> Vec<Value> {
         json!({"algorithm": "ease"}),
         json!({"algorithm": "ease", "neighbors": 20}),
         json!({"algorithm": "content", "factors": 8}),
-        json!({"algorithm": "knowledge_graph", "factors": 8, "epochs": 60}),
+        json!({"algorithm": "knowledge_graph", "embedding": "propagation", "factors": 8, "epochs": 60}),
         json!({"algorithm": "knowledge_graph", "embedding": "transe", "factors": 8,
                "epochs": 60, "learning_rate": 0.05}),
         json!({"algorithm": "knowledge_graph", "embedding": "distmult", "factors": 8,

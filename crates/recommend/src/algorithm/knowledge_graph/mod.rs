@@ -64,10 +64,10 @@ impl KnowledgeGraphParams {
     /// `seed`, and for propagation also `hops`.
     pub fn read(options: &mut Options<'_>) -> Result<Self, OptionError> {
         let triples = [
-            ("propagation", None),
             ("transe", Some(TripleModel::TransE)),
             ("distmult", Some(TripleModel::DistMult)),
             ("rotate", Some(TripleModel::RotatE)),
+            ("propagation", None),
         ];
         let embedding = match options.choice("embedding", &triples)? {
             Some(model) => GraphEmbedding::Triples(model),
