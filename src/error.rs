@@ -450,7 +450,11 @@ impl From<teller_nn::Error> for Error {
             }
             Source::Diverged { .. } => Self::Diverged(error.to_string()),
             Source::Checkpoint(_) => Self::Checkpoint(error.to_string()),
-            Source::NoConvolution => Self::Data(error.to_string()),
+            Source::NoConvolution
+            | Source::NoEmbedding
+            | Source::EmptySequence
+            | Source::SequenceWidth { .. } => Self::Data(error.to_string()),
+            Source::NotFinite => Self::NumberInData(error.to_string()),
             Source::Payload(_)
             | Source::Encoding(_)
             | Source::Raster { .. }

@@ -17,6 +17,8 @@ pgrx::pg_module_magic!(name, version);
 extension_sql_file!("../sql/bootstrap.sql", name = "bootstrap", bootstrap);
 extension_sql_file!("../sql/training.sql", name = "training", requires = ["bootstrap"]);
 extension_sql_file!("../sql/images.sql", name = "images", requires = ["bootstrap"]);
+extension_sql_file!("../sql/texts.sql", name = "texts", requires = ["bootstrap"]);
+extension_sql_file!("../sql/sequences.sql", name = "sequences", requires = ["bootstrap"]);
 extension_sql_file!("../sql/architecture.sql", name = "architecture", requires = ["bootstrap"]);
 extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["bootstrap"]);
 extension_sql_file!("../sql/metrics.sql", name = "metrics", requires = ["bootstrap"]);
@@ -32,6 +34,8 @@ extension_sql_file!(
         "bootstrap",
         "training",
         "images",
+        "texts",
+        "sequences",
         "architecture",
         "recommend",
         "metrics",

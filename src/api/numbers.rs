@@ -21,14 +21,14 @@ fn weights(
     ErrorReport,
 > {
     let model = cache::readable(model)?;
-    let mut count = 0;
-    for array in model.images()?.classifier().weights() {
+    let arrays = model.weights()?;
+    for array in &arrays {
         array::check_len(&array.name, array.values.len())?;
-        count += 1;
     }
+    let count = arrays.len();
     // A row is made when it is fetched.
     Ok(TableIterator::new((0..count).map_while(move |index| {
-        let array = model.images().ok()?.classifier().weights().nth(index)?;
+        let array = model.weights().ok()?.into_iter().nth(index)?;
         let shape = array.shape.iter().map(|&extent| extent as i32).collect();
         Some((array.name, shape, array::real_array(array.values)))
     })))

@@ -1,8 +1,11 @@
-//! Arrays of floats as SQL has them, made by one copy.
+//! Arrays of floats as SQL has them: read where they lie, made by one copy.
 //!
 //! pgrx gathers the elements first, in 8 bytes each, which PostgreSQL refuses to do for more than
 //! 67 million of them.
 
+use std::ptr::NonNull;
+
+use pgrx::array::RawArray;
 use pgrx::{AnyArray, FromDatum, pg_sys};
 
 use crate::error::Error;
@@ -46,5 +49,32 @@ pub fn real_array(numbers: &[f32]) -> Option<AnyArray> {
             array
         };
         AnyArray::from_polymorphic_datum(array.into(), false, pg_sys::FLOAT4ARRAYOID)
+    }
+}
+
+/// Calls `read` with the numbers of a `real[]`, row by row, and how many each row has: one of an
+/// array of one dimension. An array with a NULL has none that count.
+///
+/// # Safety
+/// `array` is a valid, plain array of `real`.
+pub unsafe fn read_reals<T>(
+    array: *mut pg_sys::ArrayType,
+    read: impl FnOnce(Option<(&[f32], usize)>) -> T,
+) -> T {
+    let Some(array) = NonNull::new(array) else { return read(None) };
+    // SAFETY: promised by the caller; the data has as many numbers as the dimensions say, since
+    // there is no NULL among them.
+    unsafe {
+        let mut raw = RawArray::from_ptr(array);
+        if raw.any_nulls() || raw.oid() != pg_sys::FLOAT4OID {
+            return read(None);
+        }
+        let width = match *raw.dims() {
+            [_] => 1,
+            [_, width] => width as usize,
+            _ => 0,
+        };
+        let numbers = raw.data::<f32>();
+        read(Some((numbers.as_ref(), width)))
     }
 }

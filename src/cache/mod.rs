@@ -4,11 +4,15 @@
 //! its manifest row stays right for ever. Only which version is in production can change, and
 //! that is looked up under the snapshot of each statement.
 
+mod classifier_info;
 mod kept;
 mod lookup;
 mod model;
+mod sequence_model;
 mod shared;
+mod text_model;
 
-pub use lookup::{of_version, readable, served, version};
+pub use classifier_info::ClassifierInfo;
+pub use lookup::{of_version, production, readable, served, version};
 pub use model::{ImageModelInfo, Model, Parts, WEIGHTS};
 pub use shared::refuse_lost;

@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use teller_nn::vision::{Limits, Preprocessing};
-use teller_nn::{Architecture, Arithmetic, ImageClassifier, Method, Normalization, Workspace};
+use teller_nn::{
+    Architecture, Arithmetic, ImageClassifier, LayerWeights, Method, Normalization, Workspace,
+};
 use teller_payload::SharedBytes;
 use teller_recommend::Recommender;
 
 use crate::bridge::interrupts::StatementControl;
+use crate::cache::sequence_model::SequenceModel;
 use crate::cache::shared::{self, SharedFile, State};
+use crate::cache::text_model::TextModel;
 use crate::catalog::manifest::{Manifest, Task};
 use crate::catalog::model_table::ModelTable;
 use crate::catalog::version::Version;
@@ -37,6 +41,8 @@ pub struct Model {
 
 enum Engine {
     Images(Box<ImageModel>),
+    Texts(Box<TextModel>),
+    Sequences(Box<SequenceModel>),
     Recommender(Box<Recommender>),
 }
 
@@ -54,11 +60,19 @@ impl Model {
 
     /// A model of these parts, or what is wrong with them.
     pub fn assemble(name: String, manifest: &Manifest, parts: &Parts) -> Result<Self, String> {
+        let weights = || {
+            let weights = parts.get(WEIGHTS).cloned();
+            weights.ok_or_else(|| format!("part {WEIGHTS} is missing"))
+        };
         let engine = match manifest.definition.task {
             Task::ImageClassification => {
-                let weights =
-                    parts.get(WEIGHTS).ok_or_else(|| format!("part {WEIGHTS} is missing"))?;
-                Engine::Images(Box::new(ImageModel::load(manifest, weights.clone())?))
+                Engine::Images(Box::new(ImageModel::load(manifest, weights()?)?))
+            }
+            Task::TextClassification => {
+                Engine::Texts(Box::new(TextModel::load(manifest, weights()?)?))
+            }
+            Task::SequenceClassification => {
+                Engine::Sequences(Box::new(SequenceModel::load(manifest, weights()?)?))
             }
             Task::Recommendation => {
                 let recommender = Recommender::load(parts).map_err(|error| error.to_string())?;
@@ -73,6 +87,8 @@ impl Model {
     pub fn task(&self) -> Task {
         match self.engine {
             Engine::Images(_) => Task::ImageClassification,
+            Engine::Texts(_) => Task::TextClassification,
+            Engine::Sequences(_) => Task::SequenceClassification,
             Engine::Recommender(_) => Task::Recommendation,
         }
     }
@@ -85,7 +101,15 @@ impl Model {
     pub fn images(&self) -> Result<&ImageModel, Error> {
         match &self.engine {
             Engine::Images(model) => Ok(model),
-            Engine::Recommender(_) => Err(self.wrong_task(Task::ImageClassification)),
+            _ => Err(self.wrong_task(Task::ImageClassification)),
+        }
+    }
+
+    /// The classifier of texts, if this is one.
+    pub fn texts(&self) -> Result<&TextModel, Error> {
+        match &self.engine {
+            Engine::Texts(model) => Ok(model),
+            _ => Err(self.wrong_task(Task::TextClassification)),
         }
     }
 
@@ -93,7 +117,24 @@ impl Model {
     pub fn recommender(&self) -> Result<&Recommender, Error> {
         match &self.engine {
             Engine::Recommender(model) => Ok(model),
-            Engine::Images(_) => Err(self.wrong_task(Task::Recommendation)),
+            _ => Err(self.wrong_task(Task::Recommendation)),
+        }
+    }
+
+    /// The classifier of sequences, if this is one.
+    pub fn sequences(&self) -> Result<&SequenceModel, Error> {
+        match &self.engine {
+            Engine::Sequences(model) => Ok(model),
+            _ => Err(self.wrong_task(Task::SequenceClassification)),
+        }
+    }
+
+    /// All arrays of a network's trained numbers.
+    pub fn weights(&self) -> Result<Vec<LayerWeights<'_>>, Error> {
+        match &self.engine {
+            Engine::Texts(model) => Ok(model.classifier().weights()),
+            Engine::Sequences(model) => Ok(model.classifier().weights()),
+            _ => Ok(self.images()?.classifier().weights().collect()),
         }
     }
 
@@ -101,6 +142,8 @@ impl Model {
     pub fn memory(&self) -> usize {
         let all = match &self.engine {
             Engine::Images(model) => model.memory(),
+            Engine::Texts(model) => model.memory(),
+            Engine::Sequences(model) => model.memory(),
             Engine::Recommender(model) => model.memory() + self.numbers,
         };
         match self.file {

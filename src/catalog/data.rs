@@ -11,7 +11,7 @@ use teller_numeric::options::nearest;
 use teller_recommend::IdRef;
 
 use crate::bridge::sandbox::{self, Reader};
-use crate::bridge::{memory, messages};
+use crate::bridge::{array, memory, messages};
 use crate::catalog::feature::{Feature, FeatureValue};
 use crate::catalog::rows_digest::RowsDigest;
 use crate::error::Error;
@@ -32,6 +32,8 @@ pub enum Kind {
     Number,
     /// A date, a time, or seconds since 1970.
     Time,
+    /// `real[]`.
+    Numbers,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Id => "an integer, text or uuid",
             Self::Number => "a number",
             Self::Time => "a date, a timestamp, or a number of seconds since 1970",
+            Self::Numbers => "real[]",
         }
     }
 }
@@ -346,6 +349,7 @@ fn accepts(kind: Kind, type_oid: pg_sys::Oid) -> bool {
         // SAFETY: a look-up in the system caches.
         Kind::Label => integer || text || type_oid == BOOLOID || unsafe { type_is_enum(type_oid) },
         Kind::Id => integer || text || type_oid == UUIDOID,
+        Kind::Numbers => type_oid == FLOAT4ARRAYOID,
         Kind::Number => integer || matches!(type_oid, FLOAT4OID | FLOAT8OID | NUMERICOID),
         Kind::Time => {
             matches!(type_oid, DATEOID | TIMESTAMPOID | TIMESTAMPTZOID)
@@ -437,6 +441,37 @@ impl DataRow<'_> {
             let result = read(&text);
             pg_sys::pfree(printed.cast());
             Ok(result)
+        }
+    }
+
+    /// Calls `read` with the numbers of a `real[]` and the length of its rows, see
+    /// [`array::read_reals`]; with none if the query has no such column.
+    pub fn numbers<T>(
+        &self,
+        column: usize,
+        read: impl FnOnce(&[f32], usize) -> T,
+    ) -> Result<T, Error> {
+        let Some((datum, _)) = self.value(column)? else {
+            self.digest.number(None);
+            return Ok(read(&[], 1));
+        };
+        let name = self.columns[column].name;
+        // SAFETY: the column's type is real[]; only a copy that detoasting made is freed.
+        unsafe {
+            let toasted: *mut pg_sys::varlena = datum.cast_mut_ptr();
+            let plain = pg_sys::pg_detoast_datum(toasted);
+            let result = array::read_reals(plain.cast(), |numbers| {
+                let null = Error::NullInData { name, row: self.number };
+                let (numbers, width) = numbers.ok_or(null)?;
+                self.digest.integer(numbers.len() as i64);
+                self.digest.integer(width as i64);
+                numbers.iter().for_each(|&number| self.digest.number(Some(f64::from(number))));
+                Ok(read(numbers, width))
+            });
+            if plain != toasted {
+                pg_sys::pfree(plain.cast());
+            }
+            result
         }
     }
 

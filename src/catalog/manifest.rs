@@ -15,17 +15,28 @@ use crate::error::Error;
 pub enum Task {
     /// A label for an image.
     ImageClassification,
+    /// A label for a text.
+    TextClassification,
+    /// A label for a sequence of numbers.
+    SequenceClassification,
     /// Items for a user.
     Recommendation,
 }
 
 impl Task {
-    const ALL: [Self; 2] = [Self::ImageClassification, Self::Recommendation];
+    const ALL: [Self; 4] = [
+        Self::ImageClassification,
+        Self::TextClassification,
+        Self::SequenceClassification,
+        Self::Recommendation,
+    ];
 
     /// The name that SQL uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::ImageClassification => "image_classification",
+            Self::TextClassification => "text_classification",
+            Self::SequenceClassification => "sequence_classification",
             Self::Recommendation => "recommendation",
         }
     }

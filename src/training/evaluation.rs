@@ -11,7 +11,9 @@ use crate::catalog::manifest::Task;
 use crate::catalog::version::Wanted;
 use crate::error::Error;
 use crate::settings;
-use crate::training::{image_classification, recommendation};
+use crate::training::{
+    image_classification, recommendation, sequence_classification, text_classification,
+};
 
 /// Ranks up to here count for a recommender.
 const K: usize = 10;
@@ -41,6 +43,19 @@ pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error
             let dataset = builder.finish_for_evaluation()?;
             let classifier = images.classifier();
             run(|control| teller_nn::evaluate(classifier, &dataset, control))
+        }
+        Task::TextClassification => {
+            let (builder, _) = text_classification::read_dataset(query, limit)?;
+            let dataset = builder.finish_for_evaluation()?;
+            let classifier = model.texts()?.classifier();
+            run(|control| classifier.evaluate(&dataset, control))
+        }
+        Task::SequenceClassification => {
+            let classifier = model.sequences()?.classifier();
+            let max_steps = classifier.max_steps();
+            let (builder, _) = sequence_classification::read_dataset(query, max_steps, limit)?;
+            let dataset = builder.finish_for_evaluation()?;
+            run(|control| classifier.evaluate(&dataset, control))
         }
         Task::Recommendation => {
             let recommender = model.recommender()?;

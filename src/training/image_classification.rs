@@ -1,13 +1,9 @@
 //! Training of image classifiers.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
 use teller_nn::vision::{Limits, Preprocessing};
-use teller_nn::{
-    Architecture, Arithmetic, CnnParams, FittedCnn, ImageDataset, ImageDatasetBuilder,
-};
+use teller_nn::{Architecture, Arithmetic, CnnParams, ImageDataset, ImageDatasetBuilder};
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 
@@ -20,6 +16,7 @@ use crate::catalog::manifest::StartPoint;
 use crate::catalog::store::{CONFUSION, TrainedVersion};
 use crate::error::Error;
 use crate::settings;
+use crate::training::confusion::confusion;
 use crate::training::start::{Source, Trainee};
 use crate::training::{Fit, Trained, metrics, most};
 
@@ -159,21 +156,10 @@ impl Fit for Prepared<'_> {
             metrics: metrics(figures.iter().map(|(name, value)| (&**name, *value))),
             version: TrainedVersion {
                 parts: vec![(WEIGHTS.into(), Arc::new(fitted.payload()))],
-                records: vec![(CONFUSION, confusion(&fitted))],
+                records: vec![(CONFUSION, confusion(&fitted.labels, fitted.confusion()))],
             },
         })
     }
-}
-
-/// A row a label: how often which label was answered.
-fn confusion(fitted: &FittedCnn) -> Vec<Value> {
-    let mut rows: BTreeMap<u32, Map<String, Value>> = BTreeMap::new();
-    for (&(actual, predicted), &count) in fitted.confusion().iter().flat_map(|counts| &counts.0) {
-        let label = fitted.labels[predicted as usize].clone();
-        rows.entry(actual).or_default().insert(label, count.into());
-    }
-    let row = |(actual, predicted): (u32, _)| json!({"actual": fitted.labels[actual as usize], "predicted": Value::Object(predicted)});
-    rows.into_iter().map(row).collect()
 }
 
 /// Decodes the images of a query into one data set of at most `limit` bytes. If there are more,

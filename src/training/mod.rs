@@ -1,6 +1,7 @@
 //! Training: from arguments to a stored version, in one transaction or committing as it goes.
 
 mod check;
+mod confusion;
 mod evaluation;
 mod fold_in;
 mod gate;
@@ -9,8 +10,10 @@ mod progress;
 mod promotion;
 mod recommendation;
 mod retrain;
+mod sequence_classification;
 mod side_data;
 mod start;
+mod text_classification;
 mod train;
 
 use std::ops::RangeInclusive;
@@ -95,6 +98,8 @@ struct Plan {
 /// A task's checked options.
 enum Engine {
     ImageClassification(Box<image_classification::Plan>),
+    TextClassification(Box<text_classification::Plan>),
+    SequenceClassification(Box<sequence_classification::Plan>),
     Recommendation(recommendation::Plan),
 }
 
@@ -108,6 +113,14 @@ impl Plan {
             Task::ImageClassification => Engine::ImageClassification(Box::new(
                 image_classification::Plan::read(&mut options, start_from, trainee)?,
             )),
+            Task::TextClassification => {
+                let plan = text_classification::Plan::read(&mut options)?;
+                Engine::TextClassification(Box::new(plan))
+            }
+            Task::SequenceClassification => {
+                let plan = sequence_classification::Plan::read(&mut options)?;
+                Engine::SequenceClassification(Box::new(plan))
+            }
             Task::Recommendation => {
                 // A version that others were folded in from is trained from nothing.
                 *start_from = None;
@@ -121,6 +134,8 @@ impl Plan {
     fn seed(&self) -> Option<u64> {
         match &self.engine {
             Engine::ImageClassification(plan) => Some(plan.seed()),
+            Engine::TextClassification(plan) => Some(plan.seed()),
+            Engine::SequenceClassification(plan) => Some(plan.seed()),
             Engine::Recommendation(plan) => plan.seed(),
         }
     }
@@ -129,6 +144,8 @@ impl Plan {
         let query = Query { text: data, reader };
         match &self.engine {
             Engine::ImageClassification(plan) => plan.prepare(query),
+            Engine::TextClassification(plan) => plan.prepare(query),
+            Engine::SequenceClassification(plan) => plan.prepare(query),
             Engine::Recommendation(plan) => plan.prepare(query),
         }
     }

@@ -1,10 +1,9 @@
 //! Labelled images as they are kept for training: 8 bits a value.
 
-use std::collections::BTreeMap;
-
 use teller_numeric::{Cancelled, Control};
 use teller_payload::DataDigest;
 
+use crate::labels::{Labelled, LabelsBuilder, at_least_two};
 use crate::{Error, Normalization, Shape};
 
 /// Images of one size, each with its label.
@@ -32,9 +31,9 @@ pub struct ImageDataset {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ImageDatasetBuilder {
+    /// Without targets and labels.
     dataset: ImageDataset,
-    /// Numbers in order of first appearance.
-    numbers: BTreeMap<String, u32>,
+    labels: LabelsBuilder,
     /// Bytes that the rasters may take before one more is a waste.
     limit: usize,
 }
@@ -49,7 +48,7 @@ impl ImageDatasetBuilder {
         let (rasters, targets, labels) = (Vec::new(), Vec::new(), Vec::new());
         let dataset =
             ImageDataset { height, width, channels, rasters, targets, labels, normalization };
-        Self { dataset, numbers: BTreeMap::new(), limit: usize::MAX }
+        Self { dataset, labels: LabelsBuilder::default(), limit: usize::MAX }
     }
 
     /// The same, of which the caller makes no use beyond so many bytes: no memory is reserved for
@@ -65,10 +64,7 @@ impl ImageDatasetBuilder {
         if raster.len() != expected {
             return Err(Error::Raster { got: raster.len(), expected });
         }
-        if dataset.targets.len() >= u32::MAX as usize {
-            let limit = u64::from(u32::MAX);
-            return Err(Error::TooLarge { what: "training rows", needed: limit + 1, limit });
-        }
+        self.labels.check()?;
         let rasters = &mut dataset.rasters;
         if rasters.capacity() - rasters.len() < expected {
             // By an eighth: the system moves large blocks without copying them.
@@ -77,55 +73,34 @@ impl ImageDatasetBuilder {
                 .try_reserve_exact(more.max(expected))
                 .map_err(|_| Error::OutOfMemory { bytes: (rasters.len() + expected) as u64 })?;
         }
-        let number = match self.numbers.get(label) {
-            Some(&number) => number,
-            None => {
-                let number = self.numbers.len() as u32;
-                self.numbers.insert(label.to_owned(), number);
-                number
-            }
-        };
         dataset.rasters.extend_from_slice(raster);
-        dataset.targets.push(number);
+        self.labels.push(label);
         Ok(())
     }
 
     /// Bytes that a training on the images so far holds of them.
     pub fn memory(&self) -> u64 {
-        (self.dataset.rasters.len() + BYTES_PER_ROW * self.dataset.targets.len()) as u64
+        (self.dataset.rasters.len() + BYTES_PER_ROW * self.labels.rows()) as u64
     }
 
     /// The labels so far, ascending.
     pub fn labels(&self) -> Vec<String> {
-        self.numbers.keys().cloned().collect()
+        self.labels.labels()
     }
 
     /// The dataset to train on: at least one row, at least two labels.
     pub fn finish(self) -> Result<ImageDataset, Error> {
         let dataset = self.finish_for_evaluation()?;
-        match &*dataset.labels {
-            [label] => Err(Error::OneClass { label: label.clone() }),
-            _ => Ok(dataset),
-        }
+        at_least_two(&dataset.labels)?;
+        Ok(dataset)
     }
 
     /// The dataset to evaluate on, where one label may be all there is.
     pub fn finish_for_evaluation(self) -> Result<ImageDataset, Error> {
         let mut dataset = self.dataset;
-        if dataset.targets.is_empty() {
-            return Err(Error::NoRows);
-        }
-        // In ascending order, so that classes do not depend on the order of the rows.
-        let mut ranks = vec![0; self.numbers.len()];
-        for (rank, &number) in self.numbers.values().enumerate() {
-            ranks[number as usize] = rank as u32;
-        }
-        for target in &mut dataset.targets {
-            *target = ranks[*target as usize];
-        }
-        dataset.labels = self.numbers.into_keys().collect();
+        let Labelled { targets, labels } = self.labels.finish()?;
+        (dataset.targets, dataset.labels) = (targets, labels);
         dataset.rasters.shrink_to_fit();
-        dataset.targets.shrink_to_fit();
         Ok(dataset)
     }
 }

@@ -86,6 +86,26 @@ pub enum Error {
     /// A method that looks at convolutions was asked of a network without one.
     #[error("the network has no convolution, grad_cam needs one")]
     NoConvolution,
+    /// A sequence without steps, or whose last step is not whole.
+    #[error("the sequence has no steps, expected at least one with all its features")]
+    EmptySequence,
+    /// A sequence of another kind than the others, or than those that the network knows.
+    #[error(
+        "the sequence has {} features a step and {} static numbers, expected {} and {}",
+        .got.0, .got.1, .expected.0, .expected.1
+    )]
+    SequenceWidth {
+        /// Features and static numbers.
+        got: (usize, usize),
+        /// The same of the others.
+        expected: (usize, usize),
+    },
+    /// A number of a sequence is NaN or infinite.
+    #[error("a number of the sequence is NaN or infinite, expected finite ones")]
+    NotFinite,
+    /// A bag of n-grams was asked for a vector.
+    #[error("the model has no recurrent network, text_embedding needs one")]
+    NoEmbedding,
     /// The picture could not be written.
     #[error("the picture cannot be written: {0}")]
     Encoding(String),

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use teller_numeric::Control;
 use teller_payload::AlignedBytes;
 
-use crate::calibration::temperature;
 use crate::floats::Floats;
-use crate::layer::softmax;
+use crate::judging::{self, Judged};
 use crate::network::Network;
 use crate::{
     Architecture, Arithmetic, Confusion, Error, ImageClassifier, ImageDataset, Normalization,
@@ -59,27 +58,10 @@ pub struct FittedCnn {
     pub(crate) judged: Option<Judged>,
 }
 
-/// How the finished network does on the part kept apart.
-#[derive(Debug)]
-pub(crate) struct Judged {
-    /// Its answers under the temperature.
-    pub(crate) predictions: Predictions,
-    /// The calibration error that it would have without.
-    pub(crate) error_before: f64,
-}
-
-/// Logits that are held at once, at most; the temperature is found from so many.
-const LOGITS: usize = 1 << 22;
-
-/// Images whose logits are held at once.
-fn rows_at_once(classes: usize) -> usize {
-    (LOGITS / classes.max(1)).max(1)
-}
-
 /// Bytes that it takes to judge a network, beyond itself and the data: its weights as they are
 /// stored and as they are prepared, logits, and two answers for each of `rows` images.
 pub(crate) fn memory_to_judge(network: &Network, rows: u64) -> u64 {
-    let held = rows.min(rows_at_once(network.classes) as u64);
+    let held = rows.min(judging::rows_at_once(network.classes) as u64);
     let logits = held.saturating_mul(network.classes as u64);
     let weights = (network.weights + network.prepared) as u64;
     let floats = weights.saturating_add(logits).saturating_mul(4);
@@ -109,11 +91,8 @@ impl FittedCnn {
             metrics.push(("validation_loss".to_owned(), validation.loss));
             metrics.push(("validation_accuracy".to_owned(), validation.accuracy));
         }
-        if let Some(Judged { predictions, error_before }) = &self.judged {
-            let figure = |name: &str, value| (format!("validation_{name}"), value);
-            metrics.push(figure("macro_f1", predictions.macro_f1()));
-            metrics.push(figure("calibration_error", predictions.calibration_error()));
-            metrics.push(figure("calibration_error_before", *error_before));
+        if let Some(judged) = &self.judged {
+            metrics.extend(judged.figures());
             metrics.push(("temperature".to_owned(), f64::from(self.temperature)));
         }
         metrics
@@ -131,7 +110,7 @@ impl FittedCnn {
         rows: &[u32],
         control: &dyn Control,
     ) -> Result<Self, Error> {
-        let at_once = rows_at_once(self.labels.len());
+        let at_once = judging::rows_at_once(self.labels.len());
         self.judge_by(at_once, data, rows, control)
     }
 
@@ -145,39 +124,10 @@ impl FittedCnn {
         if rows.is_empty() {
             return Ok(self);
         }
-        let classes = self.labels.len();
         let classifier = self.classifier()?;
-        // Evenly spread over the labels: the rows ascend. Mostly these are all.
-        let some: Vec<u32> = rows.iter().copied().step_by(rows.len().div_ceil(at_once)).collect();
-        let logits = classifier.all_logits(data, &some, control)?;
-        let targets: Vec<u32> = some.iter().map(|&row| data.targets()[row as usize]).collect();
-        let temperature = temperature(&logits, classes, &targets);
-        let [mut before, mut after] = [1.0, 1.0 / temperature]
-            .map(|sharpness| (sharpness, Predictions::none(&self.labels, rows.len())));
-        let mut probabilities = vec![0.0; classes];
-        let mut look = |logits: &[f32], rows: &[u32]| {
-            let targets = rows.iter().map(|&row| data.targets()[row as usize]);
-            for (logits, target) in logits.chunks_exact(classes).zip(targets) {
-                control.check()?;
-                for (sharpness, predictions) in [&mut before, &mut after] {
-                    // As the classifier does it, bit by bit.
-                    let scaled = logits.iter().map(|logit| logit * *sharpness);
-                    probabilities.iter_mut().zip(scaled).for_each(|(to, logit)| *to = logit);
-                    softmax(&mut probabilities, classes);
-                    predictions.push(&probabilities, target);
-                }
-            }
-            Ok::<_, Error>(())
-        };
-        if some.len() == rows.len() {
-            look(&logits, rows)?;
-        } else {
-            drop(logits);
-            for rows in rows.chunks(at_once) {
-                look(&classifier.all_logits(data, rows, control)?, rows)?;
-            }
-        }
-        let judged = Judged { predictions: after.1, error_before: before.1.calibration_error() };
+        let logits = |rows: &[u32]| classifier.all_logits(data, rows, control);
+        let (temperature, judged) =
+            judging::judge(&self.labels, data.targets(), rows, at_once, logits, control)?;
         Ok(Self { temperature, judged: Some(judged), ..self })
     }
 

@@ -1,4 +1,4 @@
-//! Neural networks that classify images: what they are (a checked [`Architecture`]), how they are
+//! Neural networks that classify images, texts and sequences: what they are (a checked [`Architecture`]), how they are
 //! trained ([`fit`]), kept (named arrays in a payload) and asked ([`ImageClassifier`]).
 //!
 //! The same seed gives the same weights, and the same weights the same answers, bit by bit, for
@@ -12,11 +12,15 @@ mod classifier;
 mod codec;
 mod dataset;
 mod describe;
+mod embedding;
 mod error;
 mod explain;
 mod fitted;
+mod fitted_classifier;
 mod floats;
 mod group;
+mod judging;
+mod labels;
 mod layer;
 mod loss;
 mod metrics;
@@ -26,9 +30,11 @@ mod objective;
 mod optimizer;
 mod params;
 mod profile;
+mod sequence;
 mod shape;
 mod spec;
 mod start;
+mod text;
 mod train;
 mod trainer;
 mod training;
@@ -42,6 +48,7 @@ pub use describe::LayerSummary;
 pub use error::Error;
 pub use explain::{Heat, Method};
 pub use fitted::{Epoch, FittedCnn};
+pub use fitted_classifier::FittedClassifier;
 pub use layer::Padding;
 pub use metrics::{Confusion, Predictions, evaluate};
 pub use network::Arithmetic;
@@ -49,8 +56,17 @@ pub use normalization::Normalization;
 pub use optimizer::{Optimizer, Schedule, UpdateRule};
 pub use params::CnnParams;
 pub use profile::LayerProfile;
+pub use sequence::{
+    Cell, FittedSequence, Pooling, SequenceArchitecture, SequenceClassifier, SequenceDataset,
+    SequenceDatasetBuilder, SequenceParams, SequenceSpec, SequenceWorkspace, fit_sequences,
+    fit_sequences_on, sequence_memory_needed,
+};
 pub use shape::Shape;
 pub use spec::{Activation, Architecture, ArchitectureError, Block, Input, LayerSpec, Residual};
 pub use start::{Head, StartError, StartFrom};
+pub use text::{
+    BagParams, FittedText, PreparedTexts, RecurrentTextParams, TextArchitecture, TextClassifier,
+    TextDataset, TextDatasetBuilder, TextParams, TextWorkspace,
+};
 pub use train::{fine_tune, fit, fit_on, memory_needed};
 pub use training::{EarlyStopping, Monitor, TrainingParams};

@@ -40,9 +40,29 @@ impl Predictions {
         Self { answers: Vec::with_capacity(rows), labels: labels.to_vec() }
     }
 
-    /// Adds the answer to an image of a label that the classifier knows.
-    pub(crate) fn push(&mut self, probabilities: &[f32], target: u32) {
-        self.answers.push(Answer::new(probabilities, Some(target)));
+    /// Adds the answer to a row of that label, if the classifier knows it.
+    pub(crate) fn push(&mut self, probabilities: &[f32], target: Option<u32>) {
+        self.answers.push(Answer::new(probabilities, target));
+    }
+
+    /// The answers to `rows` of a dataset with these labels and targets; `ask` gives the
+    /// probabilities of some rows, `at_once` at most: rows x classes.
+    pub(crate) fn gather(
+        labels: &[String],
+        (their_labels, targets): (&[String], &[u32]),
+        rows: &[u32],
+        at_once: usize,
+        mut ask: impl FnMut(&[u32]) -> Result<Vec<f32>, Error>,
+    ) -> Result<Self, Error> {
+        let known = known(labels, their_labels);
+        let mut all = Self::none(labels, rows.len());
+        for rows in rows.chunks(at_once) {
+            let probabilities = ask(rows)?;
+            for (&row, probabilities) in rows.iter().zip(probabilities.chunks_exact(labels.len())) {
+                all.push(probabilities, known[targets[row as usize] as usize]);
+            }
+        }
+        Ok(all)
     }
 
     /// Asks for the images of `rows`, on the threads of the ambient rayon pool.
@@ -52,11 +72,7 @@ impl Predictions {
         rows: &[u32],
         control: &dyn Control,
     ) -> Result<Self, Error> {
-        let known: Vec<Option<u32>> = data
-            .labels()
-            .iter()
-            .map(|label| classifier.labels().binary_search(label).ok().map(|at| at as u32))
-            .collect();
+        let known = known(classifier.labels(), data.labels());
         let answers = rows
             .par_iter()
             .with_min_len(64)
@@ -103,7 +119,7 @@ impl Predictions {
         Confusion(counts)
     }
 
-    /// All figures by name: `rows`, `accuracy`, `log_loss`, `calibration_error`, `macro_f1`, and
+    /// All figures by name: `rows`, `accuracy`, `log_loss`, `calibration_error`, `macro_f1`, of two labels `auc`, and
     /// for each label that was seen or answered `precision(label)`, `recall(label)`, `f1(label)`.
     pub fn figures(&self) -> Vec<(String, f64)> {
         let mut figures = vec![
@@ -113,6 +129,7 @@ impl Predictions {
             ("calibration_error".to_owned(), self.calibration_error()),
         ];
         figures.push(("macro_f1".to_owned(), self.macro_f1()));
+        figures.extend(self.auc().map(|auc| ("auc".to_owned(), auc)));
         for (score, label) in self.scores().iter().zip(&self.labels) {
             if let Some(Score { precision, recall, f1 }) = score {
                 figures.push((format!("precision({label})"), *precision));
@@ -121,6 +138,34 @@ impl Predictions {
             }
         }
         figures
+    }
+
+    /// Of two labels, the share of pairs of rows, one of each, in which the row of the second has
+    /// the higher probability of it, ties counting half: the area under the receiver operating
+    /// characteristic (Hanley and McNeil 1982). Nothing for other numbers of labels, or if either
+    /// was not seen.
+    pub fn auc(&self) -> Option<f64> {
+        if self.labels.len() != 2 {
+            return None;
+        }
+        // The same whatever the row's own label, so that equal ones are equal.
+        let score = |answer: &Answer| match answer.best {
+            1 => answer.confidence,
+            _ => 1.0 - answer.confidence,
+        };
+        let scores =
+            self.answers.iter().filter_map(|answer| Some((score(answer), answer.target? == 1)));
+        let mut scores: Vec<(f32, bool)> = scores.collect();
+        scores.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let (mut below, mut pairs) = (0u64, 0.0);
+        for equal in scores.chunk_by(|a, b| a.0 == b.0) {
+            let second = equal.iter().filter(|(_, second)| *second).count() as u64;
+            let first = equal.len() as u64 - second;
+            pairs += second as f64 * (below as f64 + 0.5 * first as f64);
+            below += first;
+        }
+        let second = scores.len() as u64 - below;
+        (below > 0 && second > 0).then(|| pairs / (below as f64 * second as f64))
     }
 
     /// The mean F1 of the labels that were seen or answered.
@@ -133,6 +178,12 @@ impl Predictions {
     fn scores(&self) -> Vec<Option<Score>> {
         self.confusion().scores(self.labels.len())
     }
+}
+
+/// Where each of a dataset's labels is among a classifier's.
+fn known(labels: &[String], theirs: &[String]) -> Vec<Option<u32>> {
+    let find = |label| labels.binary_search(label).ok().map(|at| at as u32);
+    theirs.iter().map(find).collect()
 }
 
 impl Answer {
@@ -232,5 +283,28 @@ mod tests {
         assert!((figures["f1(a)"] - 2.0 / 3.0).abs() < 1e-12);
         assert!((figures["macro_f1"] - 2.0 / 3.0).abs() < 1e-12, "c was neither seen nor answered");
         assert!(!figures.contains_key("f1(c)"));
+    }
+
+    #[test]
+    fn the_auc_counts_pairs() {
+        let mut all = Predictions::none(&["a".to_owned(), "b".to_owned()], 40);
+        let scores: Vec<(f32, u32)> =
+            (0..40u32).map(|row| ((row * 7 % 10) as f32 / 10.0, u32::from(row % 3 == 0))).collect();
+        for &(score, target) in &scores {
+            all.push(&[1.0 - score, score], Some(target));
+        }
+        all.push(&[0.5, 0.5], None);
+        let (mut won, mut pairs) = (0.0, 0.0);
+        for (second, _) in scores.iter().filter(|(_, target)| *target == 1) {
+            for (first, _) in scores.iter().filter(|(_, target)| *target == 0) {
+                pairs += 1.0;
+                won += if second > first { 1.0 } else { 0.0 };
+                won += if second == first { 0.5 } else { 0.0 };
+            }
+        }
+        assert!((all.auc().unwrap() - won / pairs).abs() < 1e-12);
+        let mut one = Predictions::none(&["a".to_owned(), "b".to_owned()], 1);
+        one.push(&[0.4, 0.6], Some(1));
+        assert_eq!((one.auc(), predictions().auc()), (None, None));
     }
 }

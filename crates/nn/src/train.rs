@@ -7,6 +7,7 @@ use crate::batch::{Batch, Changes};
 use crate::dataset::BYTES_PER_ROW;
 use crate::fitted::{FittedCnn, memory_to_judge};
 use crate::floats::Floats;
+use crate::labels::at_least_two;
 use crate::layer::Noise;
 use crate::network::{Network, Purpose};
 use crate::normalization::PixelTable;
@@ -76,9 +77,7 @@ fn run(
 ) -> Result<FittedCnn, Error> {
     control.check()?;
     let classes = data.labels().len();
-    if let [label] = data.labels() {
-        return Err(Error::OneClass { label: label.clone() });
-    }
+    at_least_two(data.labels())?;
     let network = match start {
         None => Network::new(architecture, classes, Purpose::Training)?,
         Some(start) => start.network(architecture, data.labels())?,

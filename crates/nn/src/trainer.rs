@@ -385,13 +385,13 @@ fn doubles(len: usize) -> Result<Vec<f64>, Error> {
 }
 
 /// Hands out ascending parts of one slice.
-struct Parts<'g> {
-    rest: &'g mut [f32],
-    at: usize,
+pub(crate) struct Parts<'g> {
+    pub(crate) rest: &'g mut [f32],
+    pub(crate) at: usize,
 }
 
 impl<'g> Parts<'g> {
-    fn take(&mut self, range: Range<usize>) -> &'g mut [f32] {
+    pub(crate) fn take(&mut self, range: Range<usize>) -> &'g mut [f32] {
         let rest = std::mem::take(&mut self.rest);
         let (part, rest) = rest[range.start - self.at..].split_at_mut(range.len());
         (self.rest, self.at) = (rest, range.end);

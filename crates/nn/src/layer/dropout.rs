@@ -23,17 +23,20 @@ impl Dropout {
             return Ok(());
         };
         let seed = Stream::new(noise.seed, "dropout layer", self.index).next_u64();
-        let scale = 1.0 / (1.0 - self.rate);
-        let len = self.shape.len();
-        let images = from.chunks_exact(len).zip(to.chunks_exact_mut(len));
-        for (image, (from, to)) in (noise.first_image..).zip(images) {
+        to.copy_from_slice(from);
+        for (image, values) in (noise.first_image..).zip(to.chunks_exact_mut(self.shape.len())) {
             pass.control.check()?;
-            let mut stream = Stream::new(seed, "dropout", image);
-            for (to, &from) in to.iter_mut().zip(from) {
-                *to = if stream.uniform() < self.rate { 0.0 } else { from * scale };
-            }
+            drop_out(&mut Stream::new(seed, "dropout", image), self.rate, values);
         }
         Ok(())
+    }
+}
+
+/// Zeroes values, and scales the others.
+pub(crate) fn drop_out(stream: &mut Stream, rate: f32, values: &mut [f32]) {
+    let scale = 1.0 / (1.0 - rate);
+    for value in values {
+        *value = if stream.uniform() < rate { 0.0 } else { *value * scale };
     }
 }
 

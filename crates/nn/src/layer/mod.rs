@@ -21,7 +21,7 @@ pub(crate) use batch_norm2d::BatchNorm2d;
 pub(crate) use conv2d::Conv2d;
 pub use conv2d::Padding;
 pub(crate) use dense::Dense;
-pub(crate) use dropout::Dropout;
+pub(crate) use dropout::{Dropout, drop_out};
 pub(crate) use elementwise::{Curve, Elementwise};
 pub(crate) use flatten::flatten;
 pub(crate) use grouped_conv2d::{GroupedConv2d, Reach};

@@ -145,6 +145,11 @@ impl OptimizerState {
         [&self.first, &self.second]
     }
 
+    /// Whether it leaves what is 0 in a gradient as it is.
+    pub(crate) fn keeps_zeros(&self) -> bool {
+        self.rule.weight_decay == 0.0 || self.rule.optimizer == Optimizer::AdamW
+    }
+
     /// Stands where it stood after so many steps; the moments are as long as its own.
     pub(crate) fn resume(&mut self, steps: u64, first: &[f32], second: &[f32]) {
         self.steps = steps;

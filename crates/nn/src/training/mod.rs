@@ -65,6 +65,15 @@ pub(crate) struct Look {
     pub(crate) hits: u64,
 }
 
+impl std::iter::Sum for Look {
+    fn sum<I: Iterator<Item = Self>>(looks: I) -> Self {
+        looks.fold(Self::default(), |all, look| Self {
+            loss: all.loss + look.loss,
+            hits: all.hits + look.hits,
+        })
+    }
+}
+
 /// What a training learns from, and how long.
 pub(crate) struct Course<'a> {
     pub(crate) params: &'a TrainingParams,

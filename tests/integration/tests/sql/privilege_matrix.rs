@@ -47,13 +47,27 @@ fn may(role: &str, need: Need) -> bool {
 }
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
-/// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate), `SCHEMA.rated` and
-/// `SCHEMA.scans`.
-const FUNCTIONS: [(&str, Need, &str); 47] = [
+/// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate), `SCHEMA.rated`,
+/// `SCHEMA.scans`, `SCHEMA.intents` and `SCHEMA.walks`.
+const FUNCTIONS: [(&str, Need, &str); 53] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
     ("image_embedding(bytea,regclass)", Run, "image_embedding(IMAGE, 'SCHEMA.scans')"),
+    ("classify_text(text,regclass)", Run, "classify_text('card', 'SCHEMA.intents')"),
+    ("text_probabilities(text,regclass)", Run, "text_probabilities('card', 'SCHEMA.intents')"),
+    ("text_embedding(text,regclass)", Run, "text_embedding('card', 'SCHEMA.intents')"),
+    ("explain_text(text,regclass)", Run, "explain_text('card', 'SCHEMA.intents')"),
+    (
+        "classify_sequence(real[],regclass,real[])",
+        Run,
+        "classify_sequence('{{1,2}}', 'SCHEMA.walks', '{1}')",
+    ),
+    (
+        "sequence_probabilities(real[],regclass,real[])",
+        Run,
+        "sequence_probabilities('{{1,2}}', 'SCHEMA.walks', '{1}')",
+    ),
     ("confusion_matrix(regclass,integer)", Run, "confusion_matrix('SCHEMA.scans')"),
     ("class_metrics(regclass,integer)", Run, "class_metrics('SCHEMA.scans')"),
     ("recommend(bigint,integer,regclass,bigint[],boolean)", Run, "recommend(1, 1, 'SCHEMA.shop')"),
@@ -203,6 +217,8 @@ impl Models {
             super::train_purchases(&mut owner, "shop", algorithm);
         }
         super::train_purchases(&mut owner, "rated", "biased_mf");
+        super::train_intents(&mut owner, "intents", "gru", 1);
+        super::train_walks(&mut owner, "walks", "gru", 1);
         owner.run(
             "SELECT teller.promote('shop', 1), teller.promote('shop', 2);
              UPDATE shop SET status = 'candidate' WHERE part = '' AND version = 3;
@@ -218,7 +234,9 @@ impl Models {
                 "" => {}
                 "superuser" => root.run(&format!("ALTER ROLE {role} SUPERUSER")),
                 "pg_read_all_data" => root.run(&format!("GRANT {granted} TO {role}")),
-                _ => owner.run(&format!("GRANT {granted} ON shop, rated, scans TO {role}")),
+                _ => owner.run(&format!(
+                    "GRANT {granted} ON shop, rated, scans, intents, walks TO {role}"
+                )),
             }
             roles.insert(name, session);
         }

@@ -1,0 +1,57 @@
+//! Trains on nine tenths of a file of `text<TAB>label` lines and tells how the classifier does on
+//! the rest: `cargo run --release --example texts -- file.tsv '{"algorithm": "ensemble"}'`.
+
+#![allow(clippy::unwrap_used, reason = "an example may end with a panic")]
+
+use std::time::Instant;
+
+use teller_nn::{PreparedTexts, TextDatasetBuilder, TextParams};
+use teller_numeric::{Cancelled, Control, Options, Step, Stream};
+
+struct Printing;
+
+impl Control for Printing {
+    fn check(&self) -> Result<(), Cancelled> {
+        Ok(())
+    }
+
+    fn report(&self, step: Step) {
+        let Step { step, of, loss, validation, rows, elapsed } = step;
+        let speed = rows as f64 / elapsed.as_secs_f64();
+        println!("{step}/{of} loss {loss:.4} {validation:?} {speed:.0} texts/s");
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().unwrap();
+    let given = serde_json::from_str(&arguments.next().unwrap_or("{}".to_owned())).unwrap();
+    let threads = arguments.next().map_or(2, |threads| threads.parse().unwrap());
+    let mut options = Options::new("texts", &given).unwrap();
+    let params = TextParams::read(&mut options).unwrap();
+    options.finish().unwrap();
+    let file = std::fs::read_to_string(path).unwrap();
+    let mut lines: Vec<&str> = file.lines().skip(1).collect();
+    Stream::new(1, "held out", 0).shuffle(&mut lines);
+    let held_out = lines.len() / 10;
+    let [held_out, training] = [&lines[..held_out], &lines[held_out..]].map(|lines| {
+        let mut builder = TextDatasetBuilder::default();
+        for line in lines {
+            let (text, label) = line.rsplit_once('\t').unwrap();
+            builder.push(text, label).unwrap();
+        }
+        builder.finish().unwrap()
+    });
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let begun = Instant::now();
+    let prepared = PreparedTexts::new(&params, &training, &Printing).unwrap();
+    println!("prepared in {:?}, {} MB", begun.elapsed(), prepared.memory_needed() >> 20);
+    let fitted = pool.install(|| prepared.fit(None, &Printing)).unwrap();
+    println!("trained in {:?}, {} MB", begun.elapsed(), fitted.payload().len() >> 20);
+    println!("{:?}", fitted.metrics());
+    let classifier = fitted.classifier().unwrap();
+    let begun = Instant::now();
+    let figures = pool.install(|| classifier.evaluate(&held_out, &Printing)).unwrap();
+    let each = begun.elapsed() / held_out.len() as u32;
+    println!("{:?}, {each:?} a text", &figures[..5]);
+}
