@@ -441,7 +441,7 @@ impl From<teller_nn::Error> for Error {
             }
             Source::Architecture(error) => Self::Architecture(Box::new(error)),
             Source::Start(error) => Self::Start(Box::new(error)),
-            Source::NoRows | Source::OneClass { .. } | Source::Shape { .. } => {
+            Source::NoRows | Source::OneClass { .. } | Source::Table(_) | Source::Shape { .. } => {
                 Self::Data(error.to_string())
             }
             Source::TooLarge { .. } => Self::Data(error.to_string()),

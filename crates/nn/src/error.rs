@@ -1,6 +1,7 @@
 use teller_numeric::{Cancelled, OptionError};
 use teller_payload::{CheckpointError, PayloadError};
 
+use crate::generative::TableError;
 use crate::{ArchitectureError, StartError};
 
 /// Why a network could not be trained, loaded or asked.
@@ -18,6 +19,9 @@ pub enum Error {
     /// The stored weights are damaged or belong to another architecture.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// The table cannot be learned from.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// The training cannot start from these weights.
     #[error(transparent)]
     Start(#[from] StartError),

@@ -1,5 +1,6 @@
-//! Neural networks that classify images, texts and sequences: what they are (a checked [`Architecture`]), how they are
-//! trained ([`fit`]), kept (named arrays in a payload) and asked ([`ImageClassifier`]).
+//! Neural networks that classify images, texts and sequences: what they are (a checked
+//! [`Architecture`]), how they are trained ([`fit`]), kept (named arrays in a payload) and asked
+//! ([`ImageClassifier`]); and those that make rows like those of a table ([`fit_table`]).
 //!
 //! The same seed gives the same weights, and the same weights the same answers, bit by bit, for
 //! any number of threads and on any processor.
@@ -18,6 +19,7 @@ mod explain;
 mod fitted;
 mod fitted_classifier;
 mod floats;
+mod generative;
 mod group;
 mod judging;
 mod labels;
@@ -49,6 +51,11 @@ pub use error::Error;
 pub use explain::{Heat, Method};
 pub use fitted::{Epoch, FittedCnn};
 pub use fitted_classifier::FittedClassifier;
+pub use generative::{
+    ColumnKind, FittedTable, GanParams, GenerationParams, Privacy, Quality, Report, Table,
+    TableCell, TableError, TableGenerator, VaeParams, evaluate_generator, fit_table,
+    table_memory_needed,
+};
 pub use layer::Padding;
 pub use metrics::{Confusion, Predictions, evaluate};
 pub use network::Arithmetic;

@@ -131,7 +131,12 @@ fn kernels_of_convolutions_and_dense_layers_alone_decay() {
     let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true };
     for network in networks() {
         for optimizer in [Optimizer::Adam, Optimizer::AdamW, sgd] {
-            let rule = UpdateRule { optimizer, weight_decay: 0.5, clip_norm: Some(1.0) };
+            let rule = UpdateRule {
+                optimizer,
+                weight_decay: 0.5,
+                clip_norm: Some(1.0),
+                ..UpdateRule::default()
+            };
             let mut state =
                 rule.start(network.weights, network.trained(), network.decaying()).unwrap();
             let mut trainer = Trainer::new(&network, Isa::detect(), ROWS, 5, false).unwrap();

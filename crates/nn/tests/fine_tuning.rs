@@ -106,7 +106,12 @@ fn frozen_layers_keep_every_bit_whatever_the_rule() {
     let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true };
     for optimizer in [Optimizer::Adam, Optimizer::AdamW, sgd] {
         for frozen in [&LEARNING[..1], &LEARNING[..3], &LEARNING[1..3], &[]] {
-            let update = UpdateRule { optimizer, weight_decay: 0.1, clip_norm: Some(0.5) };
+            let update = UpdateRule {
+                optimizer,
+                weight_decay: 0.1,
+                clip_norm: Some(0.5),
+                ..UpdateRule::default()
+            };
             let params = TrainingParams { update, ..params() };
             let start = start_from(&source, frozen, Head::Keep);
             let train = |threads| {

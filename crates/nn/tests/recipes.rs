@@ -69,7 +69,12 @@ fn recipe(optimizer: Optimizer) -> TrainingParams {
         epochs: 2,
         batch_size: 13,
         learning_rate: 0.005,
-        update: UpdateRule { optimizer, weight_decay: 0.01, clip_norm: Some(0.5) },
+        update: UpdateRule {
+            optimizer,
+            weight_decay: 0.01,
+            clip_norm: Some(0.5),
+            ..UpdateRule::default()
+        },
         schedule: Schedule::Step { epochs: 1, factor: 0.3 },
         warmup_fraction: 0.1,
         label_smoothing: 0.1,

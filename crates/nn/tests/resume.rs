@@ -145,7 +145,7 @@ fn updates() -> impl Strategy<Value = UpdateRule> {
     let weight_decay = prop_oneof![Just(0.0), 0.0..0.1];
     let clip_norm = prop_oneof![Just(None), (0.1..2.0).prop_map(Some)];
     (optimizer, weight_decay, clip_norm).prop_map(|(optimizer, weight_decay, clip_norm)| {
-        UpdateRule { optimizer, weight_decay, clip_norm }
+        UpdateRule { optimizer, weight_decay, clip_norm, ..UpdateRule::default() }
     })
 }
 

@@ -7,6 +7,7 @@ pub enum Kind {
     I64,
     U64,
     U8,
+    F64,
 }
 
 impl Kind {
@@ -17,13 +18,14 @@ impl Kind {
             Kind::I64 => "i64",
             Kind::U64 => "u64",
             Kind::U8 => "u8",
+            Kind::F64 => "f64",
         }
     }
 
     pub(crate) fn bytes(self) -> u64 {
         match self {
             Kind::F32 | Kind::U32 => 4,
-            Kind::I64 | Kind::U64 => 8,
+            Kind::I64 | Kind::U64 | Kind::F64 => 8,
             Kind::U8 => 1,
         }
     }
@@ -35,7 +37,7 @@ mod sealed {
     }
 }
 
-/// A number that payloads can hold: `f32`, `u32`, `i64`, `u64`, `u8`.
+/// A number that payloads can hold: `f32`, `u32`, `i64`, `u64`, `u8`, `f64`.
 pub trait Element: bytemuck::Pod + sealed::Sealed {}
 
 macro_rules! element {
@@ -46,4 +48,4 @@ macro_rules! element {
         impl Element for $number {}
     )*};
 }
-element!(f32 => F32, u32 => U32, i64 => I64, u64 => U64, u8 => U8);
+element!(f32 => F32, u32 => U32, i64 => I64, u64 => U64, u8 => U8, f64 => F64);

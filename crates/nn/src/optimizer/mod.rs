@@ -22,7 +22,7 @@ const CHUNK: usize = 1 << 14;
 /// The rule by which weights follow their gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
-    /// Kingma and Ba 2015, with decay rates 0.9 and 0.999 and epsilon 1e-7.
+    /// Kingma and Ba 2015, with epsilon 1e-7.
     Adam,
     /// Adam whose weight decay is no part of the gradient (Loshchilov and Hutter 2019).
     AdamW,
@@ -46,11 +46,13 @@ pub struct UpdateRule {
     pub weight_decay: f64,
     /// `clip_norm`: longest gradient, 1e-6 to 1e6; longer ones are shortened. Absent for none.
     pub clip_norm: Option<f64>,
+    /// Decay rates of Adam's mean and mean square: `beta1` (0.9) and `beta2` (0.999), 0 to 0.9999.
+    pub betas: [f32; 2],
 }
 
 impl Default for UpdateRule {
     fn default() -> Self {
-        Self { optimizer: Optimizer::Adam, weight_decay: 0.0, clip_norm: None }
+        Self { optimizer: Optimizer::Adam, weight_decay: 0.0, clip_norm: None, betas: adam::BETAS }
     }
 }
 
@@ -86,6 +88,17 @@ impl UpdateRule {
                 return Err(options.invalid(name, given, expected));
             }
         }
+        let [usual1, usual2] = default.betas.map(f64::from);
+        let betas = [
+            options.number("beta1", usual1, 0.0..=0.9999)? as f32,
+            options.number("beta2", usual2, 0.0..=0.9999)? as f32,
+        ];
+        for name in ["beta1", "beta2"] {
+            if let (Kind::Sgd, Some(given)) = (kind, options.value(name)) {
+                let expected = "absent if \"optimizer\" is \"sgd\"".to_owned();
+                return Err(options.invalid(name, given, expected));
+            }
+        }
         let usual = match kind {
             _ if kind == usual_kind => default.weight_decay,
             Kind::AdamW => 0.01,
@@ -101,7 +114,7 @@ impl UpdateRule {
             Kind::AdamW => Optimizer::AdamW,
             Kind::Sgd => Optimizer::Sgd { momentum, nesterov },
         };
-        Ok(Self { optimizer, weight_decay, clip_norm })
+        Ok(Self { optimizer, weight_decay, clip_norm, betas })
     }
 
     /// Numbers that it remembers for each weight.
@@ -167,7 +180,7 @@ impl OptimizerState {
         gradient: &mut [f32],
     ) {
         self.steps += 1;
-        let UpdateRule { optimizer, weight_decay, clip_norm } = self.rule;
+        let UpdateRule { optimizer, weight_decay, clip_norm, betas } = self.rule;
         if let Some(longest) = clip_norm {
             clip::clip(isa, longest, gradient, &mut self.squares);
         }
@@ -185,7 +198,7 @@ impl OptimizerState {
                 .zip(self.first[range.clone()].par_chunks_mut(CHUNK));
             match optimizer {
                 Optimizer::Adam | Optimizer::AdamW => {
-                    let rates = adam::Rates::new(rate, self.steps);
+                    let rates = adam::Rates::new(rate, self.steps, betas);
                     let second = self.second[range.clone()].par_chunks_mut(CHUNK);
                     chunks.zip(second).for_each(|(((weights, gradient), mean), square)| {
                         isa.vectorize(adam::update, (rates, weights, gradient, mean, square));

@@ -9,6 +9,11 @@ pub enum Schedule {
     Cosine,
     /// The full rate throughout.
     Constant,
+    /// The full rate, then down to 0 along a line over the last share of all steps.
+    Stable {
+        /// Above 0, at most 1.
+        decay: f64,
+    },
     /// Down to a share of itself every so many epochs.
     Step {
         /// At least 1.
@@ -22,28 +27,54 @@ pub enum Schedule {
 enum Kind {
     Cosine,
     Constant,
+    Stable,
     Step,
 }
 
 impl Schedule {
-    /// Reads `schedule`: `cosine`, `constant`, or `step` with `step_epochs` (a third of the
-    /// training's `epochs`) and `step_factor` (0.1).
-    pub(crate) fn read(options: &mut Options<'_>, epochs: u32) -> Result<Self, OptionError> {
-        let choices =
-            [("cosine", Kind::Cosine), ("constant", Kind::Constant), ("step", Kind::Step)];
+    fn kind(self) -> Kind {
+        match self {
+            Self::Cosine => Kind::Cosine,
+            Self::Constant => Kind::Constant,
+            Self::Stable { .. } => Kind::Stable,
+            Self::Step { .. } => Kind::Step,
+        }
+    }
+
+    /// Reads `schedule`, absent for `default`: `cosine`, `constant`, `stable` with
+    /// `decay_fraction` (0.4), or `step` with `step_epochs` (a third of the training's `epochs`)
+    /// and `step_factor` (0.1).
+    pub(crate) fn read(
+        options: &mut Options<'_>,
+        default: Self,
+        epochs: u32,
+    ) -> Result<Self, OptionError> {
+        let mut choices = [
+            ("cosine", Kind::Cosine),
+            ("constant", Kind::Constant),
+            ("stable", Kind::Stable),
+            ("step", Kind::Step),
+        ];
+        choices.sort_by_key(|(_, kind)| *kind != default.kind());
         let kind = options.choice("schedule", &choices)?;
+        let decay = options.number("decay_fraction", 0.4, 1e-3..=1.0)?;
         let third = i64::from(epochs.div_ceil(3));
         let step_epochs = options.integer("step_epochs", third, 1..=10_000)? as u32;
         let factor = options.number("step_factor", 0.1, 1e-3..=1.0)?;
-        for name in ["step_epochs", "step_factor"] {
-            if let (true, Some(given)) = (kind != Kind::Step, options.value(name)) {
-                let expected = "absent unless \"schedule\" is \"step\"".to_owned();
+        for (name, of, schedule) in [
+            ("decay_fraction", Kind::Stable, "stable"),
+            ("step_epochs", Kind::Step, "step"),
+            ("step_factor", Kind::Step, "step"),
+        ] {
+            if let (true, Some(given)) = (kind != of, options.value(name)) {
+                let expected = format!("absent unless \"schedule\" is \"{schedule}\"");
                 return Err(options.invalid(name, given, expected));
             }
         }
         Ok(match kind {
             Kind::Cosine => Self::Cosine,
             Kind::Constant => Self::Constant,
+            Kind::Stable => Self::Stable { decay },
             Kind::Step => Self::Step { epochs: step_epochs, factor },
         })
     }
@@ -81,6 +112,10 @@ impl Pace {
                 let progress = done as f64 / steps.max(1) as f64;
                 0.5 * (1.0 + libm::cos(std::f64::consts::PI * progress))
             }
+            Schedule::Stable { decay } => {
+                let left = (self.steps - step) as f64 / self.steps.max(1) as f64;
+                (left / decay).min(1.0)
+            }
             Schedule::Step { epochs, factor } => {
                 let falls = step / (self.epoch * u64::from(epochs)).max(1);
                 libm::pow(factor, falls as f64)
@@ -98,6 +133,13 @@ mod tests {
     fn factors(schedule: Schedule, warmup: f64) -> Vec<f64> {
         let pace = Pace::new(schedule, warmup, 10, 10);
         (0..=100).map(|step| pace.factor(step)).collect()
+    }
+
+    #[test]
+    fn the_stable_rate_falls_at_the_end() {
+        let factors = factors(Schedule::Stable { decay: 0.4 }, 0.1);
+        assert_eq!((factors[0], factors[9], factors[30], factors[60]), (0.1, 1.0, 1.0, 1.0));
+        assert!((factors[80] - 0.5).abs() < 1e-12 && factors[100] == 0.0);
     }
 
     #[test]
@@ -132,8 +174,10 @@ mod tests {
 
     #[test]
     fn options_of_another_schedule_are_refused() {
-        let read =
-            |given: serde_json::Value| Schedule::read(&mut Options::new("cnn", &given).unwrap(), 7);
+        let read = |given: serde_json::Value| {
+            let mut options = Options::new("cnn", &given).unwrap();
+            Schedule::read(&mut options, Schedule::Cosine, 7)
+        };
         assert_eq!(
             read(json!({"schedule": "step"})),
             Ok(Schedule::Step { epochs: 3, factor: 0.1 })

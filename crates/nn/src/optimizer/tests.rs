@@ -69,7 +69,12 @@ fn rules() -> Vec<UpdateRule> {
     for optimizer in [Optimizer::Adam, Optimizer::AdamW, sgd(false), sgd(true)] {
         for weight_decay in [0.0, 0.3] {
             for clip_norm in [None, Some(20.0)] {
-                rules.push(UpdateRule { optimizer, weight_decay, clip_norm });
+                rules.push(UpdateRule {
+                    optimizer,
+                    weight_decay,
+                    clip_norm,
+                    ..UpdateRule::default()
+                });
             }
         }
     }
@@ -115,6 +120,7 @@ fn options_make_a_rule() {
         optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
         weight_decay: 1e-4,
         clip_norm: Some(1.0),
+        ..UpdateRule::default()
     };
     assert_eq!(read(given), Ok(expected));
     for wrong in [
@@ -124,6 +130,8 @@ fn options_make_a_rule() {
         json!({"weight_decay": -0.1}),
         json!({"weight_decay": 1.1}),
         json!({"clip_norm": 0}),
+        json!({"beta1": 1}),
+        json!({"optimizer": "sgd", "beta2": 0.9}),
         json!({"clip_norm": "much"}),
     ] {
         assert!(read(wrong.clone()).is_err(), "{wrong}");
@@ -132,8 +140,12 @@ fn options_make_a_rule() {
 
 #[test]
 fn what_is_not_given_is_as_usual() {
-    let usual =
-        UpdateRule { optimizer: Optimizer::AdamW, weight_decay: 0.05, clip_norm: Some(1.0) };
+    let usual = UpdateRule {
+        optimizer: Optimizer::AdamW,
+        weight_decay: 0.05,
+        clip_norm: Some(1.0),
+        betas: [0.5, 0.9],
+    };
     let read = |given: Value| UpdateRule::read(&mut Options::new("gru", &given).unwrap(), usual);
     assert_eq!(read(json!({})), Ok(usual));
     let adam = UpdateRule { optimizer: Optimizer::Adam, weight_decay: 0.0, ..usual };

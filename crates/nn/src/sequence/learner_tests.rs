@@ -92,7 +92,12 @@ fn learner<'a>(
     regularization: Regularization,
 ) -> SequenceLearner<'a, Toy> {
     let rows = source.lengths.len();
-    let update = UpdateRule { optimizer: Optimizer::Adam, weight_decay: 0.1, clip_norm: None };
+    let update = UpdateRule {
+        optimizer: Optimizer::Adam,
+        weight_decay: 0.1,
+        clip_norm: None,
+        ..UpdateRule::default()
+    };
     let objective = Objective::new(0.1, vec![1.0, 2.0, 0.5]);
     let recipe = Recipe { batch: rows, seed: 4, update, regularization, objective };
     let all = 0..rows as u32;

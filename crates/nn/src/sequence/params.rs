@@ -50,8 +50,12 @@ impl SequenceParams {
             pooling: vec![Pooling::Last, Pooling::Max, Pooling::Mean],
             hidden_units: 32,
         };
-        let update =
-            UpdateRule { optimizer: Optimizer::AdamW, weight_decay: 0.01, clip_norm: Some(1.0) };
+        let update = UpdateRule {
+            optimizer: Optimizer::AdamW,
+            weight_decay: 0.01,
+            clip_norm: Some(1.0),
+            ..UpdateRule::default()
+        };
         let training = TrainingParams {
             epochs: 16,
             batch_size: 256,

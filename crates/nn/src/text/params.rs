@@ -79,7 +79,12 @@ fn usual(learning_rate: f64, weight_decay: f64, label_smoothing: f64) -> Trainin
         epochs: 15,
         batch_size: 64,
         learning_rate,
-        update: UpdateRule { optimizer: Optimizer::AdamW, weight_decay, clip_norm: Some(1.0) },
+        update: UpdateRule {
+            optimizer: Optimizer::AdamW,
+            weight_decay,
+            clip_norm: Some(1.0),
+            ..UpdateRule::default()
+        },
         warmup_fraction: 0.05,
         label_smoothing,
         validation_fraction: 0.05,

@@ -16,7 +16,7 @@ pub struct TrainingParams {
     pub learning_rate: f64,
     /// How weights follow their gradients.
     pub update: UpdateRule,
-    /// `schedule` of the learning rate: `cosine`, `constant` or `step`.
+    /// `schedule` of the learning rate: `cosine`, `constant`, `stable` or `step`.
     pub schedule: Schedule,
     /// Share of all steps in which the learning rate first grows to its full size:
     /// `warmup_fraction`, 0 to 0.5 (0).
@@ -53,26 +53,38 @@ impl Default for TrainingParams {
 
 impl TrainingParams {
     /// Reads the parameters among whatever else the caller reads from the same options; the
-    /// caller finishes them. What is not given is as in `default`, whose schedule is the cosine.
+    /// caller finishes them. What is not given is as in `default`.
     pub fn read(options: &mut Options<'_>, default: Self) -> Result<Self, OptionError> {
+        let stopping = default.stopping;
+        let smoothing = default.label_smoothing;
+        Ok(Self {
+            label_smoothing: options.number("label_smoothing", smoothing, 0.0..=0.5)?,
+            class_weights: ClassWeights::read(options)?,
+            stopping: EarlyStopping::read(options, stopping)?,
+            ..Self::read_descent(options, default)?
+        })
+    }
+
+    /// [`Self::read`] of what holds also where no label is learned.
+    pub(crate) fn read_descent(
+        options: &mut Options<'_>,
+        default: Self,
+    ) -> Result<Self, OptionError> {
         let epochs = options.integer("epochs", default.epochs.into(), 1..=10_000)? as u32;
         let batch_size = options.integer("batch_size", default.batch_size as i64, 1..=65_536)?;
         let mut fraction = |name, default| options.number(name, default, 0.0..=0.5);
         let warmup_fraction = fraction("warmup_fraction", default.warmup_fraction)?;
-        let label_smoothing = fraction("label_smoothing", default.label_smoothing)?;
         let validation_fraction = fraction("validation_fraction", default.validation_fraction)?;
         Ok(Self {
             epochs,
             batch_size: batch_size as usize,
             learning_rate: options.number("learning_rate", default.learning_rate, 1e-9..=10.0)?,
             update: UpdateRule::read(options, default.update)?,
-            schedule: Schedule::read(options, epochs)?,
+            schedule: Schedule::read(options, default.schedule, epochs)?,
             warmup_fraction,
-            label_smoothing,
-            class_weights: ClassWeights::read(options)?,
             seed: options.integer("seed", default.seed as i64, 0..=i64::MAX)? as u64,
             validation_fraction,
-            stopping: EarlyStopping::read(options, default.stopping)?,
+            ..default
         })
     }
 }

@@ -1,0 +1,288 @@
+//! The critic: two hidden layers of leaky rectified units. Its weights follow the difference of
+//! its marks for made and real rows, and the distance from 1 of its gradient's length at rows
+//! between them.
+//!
+//! For that last part let a row between two have the hidden values `h1`, `h2`, whose slopes are
+//! `m1`, `m2` (1 or the leak). Its gradient is `g = W1 u1` with `u1 = m1 * (W2 u2)` and
+//! `u2 = m2 * w3`, all of which the way back gives. A penalty `P(g)` with slope `q` to `g` has, the
+//! slopes of `m` being 0 almost everywhere, the gradients `q u1'` to `W1`, `v1 u2'` to `W2` and `v2`
+//! to `w3`, with `v1 = m1 * (W1' q)` and `v2 = m2 * (W2' v1)`: those that a row would have whose input is
+//! `q` and whose hidden values are `v1` and `v2`. So the rows between stand in one batch with the
+//! others, and after the way back `q`, `v1` and `v2` take the place of their values.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+use teller_numeric::{Cancelled, Isa, Stream};
+
+use crate::Error;
+use crate::floats::Floats;
+use crate::generative::affine::{Affine, TASK, Work, buffers, by_rows};
+use crate::layer::Initialization;
+
+/// Slope of the negative side of a hidden unit.
+const LEAK: f32 = 0.2;
+
+#[derive(Clone, Debug)]
+pub(super) struct Critic {
+    pub(super) layers: [Affine; 3],
+    /// Numbers of a row; those after them are its label.
+    width: usize,
+}
+
+/// The memory of a batch of three parts: rows between, made ones and real ones.
+pub(super) struct CriticBatch {
+    /// Rows beside their labels.
+    pub(super) input: Floats,
+    /// The gradient to the marks' sum, with the signs of the loss.
+    pub(super) d_input: Floats,
+    hidden: [Floats; 2],
+    d_hidden: [Floats; 2],
+    /// For the rows between.
+    change: [Floats; 2],
+    marks: Vec<f32>,
+    d_marks: Vec<f32>,
+}
+
+impl Critic {
+    pub(super) fn place(width: usize, condition: usize, hidden: usize, at: &mut usize) -> Self {
+        let layers = [(width + condition, hidden), (hidden, hidden), (hidden, 1)];
+        Self { layers: layers.map(|(inputs, units)| Affine::place(inputs, units, at)), width }
+    }
+
+    pub(super) fn initialize(&self, stream: &mut Stream, weights: &mut [f32]) {
+        let [first, second, last] = &self.layers;
+        first.initialize(Initialization::HeNormal, stream, weights);
+        second.initialize(Initialization::HeNormal, stream, weights);
+        last.initialize(Initialization::GlorotUniform, stream, weights);
+    }
+
+    /// The memory for `rows` of each part.
+    pub(super) fn batch(&self, rows: usize) -> Result<CriticBatch, Error> {
+        let [first, second, _] = &self.layers;
+        let units = [first.units, second.units];
+        let all = 3 * rows;
+        let [input, d_input] = buffers(all, [first.inputs; 2])?;
+        Ok(CriticBatch {
+            input,
+            d_input,
+            hidden: buffers(all, units)?,
+            d_hidden: buffers(all, units)?,
+            change: buffers(rows, units)?,
+            marks: vec![0.0; all],
+            d_marks: vec![0.0; all],
+        })
+    }
+
+    /// Floats of a row, three parts together.
+    pub(super) fn floats(&self) -> usize {
+        let [first, second, _] = &self.layers;
+        6 * first.inputs + 7 * (first.units + second.units) + 6
+    }
+
+    /// The loss of a batch of `rows` of each part, whose input is there, and its gradient to the
+    /// weights. Of the input, the part of the made rows has the loss's gradient to them.
+    pub(super) fn learn(
+        &self,
+        work: &Work<'_>,
+        rows: usize,
+        penalty: f32,
+        (weights, gradient): (&[f32], &mut [f32]),
+        batch: &mut CriticBatch,
+        reversed: &mut [f32],
+    ) -> Result<f64, Cancelled> {
+        let [first, second, last] = &self.layers;
+        let (inputs, all) = (first.inputs, 3 * rows);
+        let CriticBatch { input, d_input, hidden, d_hidden, change, marks, d_marks } = batch;
+        let [h1, h2] = hidden;
+        let [d1, d2] = d_hidden;
+        let (h1, h2) = (&mut h1[..all * first.units], &mut h2[..all * second.units]);
+        let (d1, d2) = (&mut d1[..all * first.units], &mut d2[..all * second.units]);
+        let (marks, d_marks) = (&mut marks[..all], &mut d_marks[..all]);
+        let input = &mut input[..all * inputs];
+        let d_input = &mut d_input[..all * inputs];
+        let made = rows..2 * rows;
+
+        first.forward(work, weights, input, h1)?;
+        leak(work, h1)?;
+        second.forward(work, weights, h1, h2)?;
+        leak(work, h2)?;
+        last.forward(work, weights, h2, marks)?;
+        let mean = |of: Range<usize>| {
+            marks[of].iter().map(|&mark| f64::from(mark)).sum::<f64>() / rows as f64
+        };
+        let difference = mean(made.clone()) - mean(made.end..all);
+
+        let share = 1.0 / rows as f32;
+        d_marks[..rows].fill(1.0);
+        d_marks[made.clone()].fill(share);
+        d_marks[made.end..].fill(-share);
+        let wanted = &weights[last.kernel.clone()];
+        for (d, &mark) in d2.chunks_exact_mut(second.units).zip(&*d_marks) {
+            d.iter_mut().zip(wanted).for_each(|(to, w)| *to = mark * w);
+        }
+        leak_gradient(work, h2, d2)?;
+        second.backward(work, weights, reversed, d2, d1)?;
+        leak_gradient(work, h1, d1)?;
+        let past = made.end;
+        first.backward(
+            work,
+            weights,
+            reversed,
+            &mut d1[..past * first.units],
+            &mut d_input[..past * inputs],
+        )?;
+
+        let between = d_input[..rows * inputs].par_chunks(inputs);
+        let penalties: Vec<f64> = between
+            .zip(input[..rows * inputs].par_chunks_mut(inputs))
+            .map(|(g, q)| {
+                let g = &g[..self.width];
+                let length = g.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+                let length = libm::sqrt(length);
+                let pull = 2.0 * f64::from(penalty * share) * (length - 1.0) / length.max(1e-12);
+                q[..self.width].iter_mut().zip(g).for_each(|(q, g)| *q = pull as f32 * g);
+                // The label is no part of the row.
+                q[self.width..].fill(0.0);
+                f64::from(penalty) * (length - 1.0) * (length - 1.0)
+            })
+            .collect();
+        let [v1, v2] = change;
+        let (v1, v2) = (&mut v1[..rows * first.units], &mut v2[..rows * second.units]);
+        first.forward_change(work, weights, &input[..rows * inputs], v1)?;
+        leak_gradient(work, &h1[..rows * first.units], v1)?;
+        h1[..rows * first.units].copy_from_slice(v1);
+        second.forward_change(work, weights, v1, v2)?;
+        leak_gradient(work, &h2[..rows * second.units], v2)?;
+        h2[..rows * second.units].copy_from_slice(v2);
+
+        last.weight_gradient(work, h2, d_marks, rows, gradient)?;
+        second.weight_gradient(work, h1, d2, rows, gradient)?;
+        first.weight_gradient(work, input, d1, rows, gradient)?;
+        Ok(difference + penalties.iter().sum::<f64>() / rows as f64)
+    }
+}
+
+/// Numbers that one task works on.
+const CHUNK: usize = TASK * 256;
+
+fn leak(work: &Work<'_>, values: &mut [f32]) -> Result<(), Cancelled> {
+    let isa: Isa = work.isa;
+    by_rows(values.par_chunks_mut(CHUNK), work, |values| isa.vectorize(leak_loop, values))
+}
+
+#[inline(always)]
+fn leak_loop(values: &mut [f32]) {
+    for x in values {
+        *x *= if *x > 0.0 { 1.0 } else { LEAK };
+    }
+}
+
+fn leak_gradient(work: &Work<'_>, values: &[f32], d: &mut [f32]) -> Result<(), Cancelled> {
+    let isa: Isa = work.isa;
+    let parts = values.par_chunks(CHUNK).zip(d.par_chunks_mut(CHUNK));
+    by_rows(parts, work, |arguments| isa.vectorize(leak_gradient_loop, arguments))
+}
+
+#[inline(always)]
+fn leak_gradient_loop((values, d): (&[f32], &mut [f32])) {
+    for (d, &x) in d.iter_mut().zip(values) {
+        *d *= if x > 0.0 { 1.0 } else { LEAK };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use teller_numeric::Uninterrupted;
+
+    use super::*;
+
+    const ROWS: usize = 5;
+    const WIDTH: usize = 6;
+
+    fn input(of: &[Vec<f32>; 3]) -> Vec<f32> {
+        of.iter().flatten().copied().collect()
+    }
+
+    /// In double precision, straight from the definition.
+    fn naive(critic: &Critic, weights: &[f64], parts: &[Vec<f32>; 3]) -> f64 {
+        let [first, second, last] = &critic.layers;
+        let inputs = first.inputs;
+        let forward = |x: &[f64]| {
+            let layer = |layer: &Affine, x: &[f64]| -> Vec<f64> {
+                let unit = |j: usize| {
+                    let product =
+                        |i: usize| x[i] * weights[layer.kernel.start + i * layer.units + j];
+                    weights[layer.bias.start + j] + (0..layer.inputs).map(product).sum::<f64>()
+                };
+                (0..layer.units).map(unit).collect()
+            };
+            let leak = |x: Vec<f64>| -> Vec<f64> {
+                x.into_iter().map(|x| if x > 0.0 { x } else { f64::from(LEAK) * x }).collect()
+            };
+            layer(last, &leak(layer(second, &leak(layer(first, x)))))[0]
+        };
+        let rows = |part: &[f32]| -> Vec<Vec<f64>> {
+            part.chunks(inputs).map(|row| row.iter().map(|&x| x.into()).collect()).collect()
+        };
+        let mean = |part: &[f32]| rows(part).iter().map(|x| forward(x)).sum::<f64>() / ROWS as f64;
+        let penalty = |x: &Vec<f64>| {
+            // Linear in a small neighbourhood, so that differences are exact.
+            let slope = |i: usize| {
+                let at = |by: f64| {
+                    let mut x = x.clone();
+                    x[i] += by;
+                    forward(&x)
+                };
+                (at(1e-7) - at(-1e-7)) / 2e-7
+            };
+            let length = (0..WIDTH).map(|i| slope(i) * slope(i)).sum::<f64>().sqrt();
+            10.0 * (length - 1.0) * (length - 1.0)
+        };
+        let penalties = rows(&parts[0]).iter().map(penalty).sum::<f64>() / ROWS as f64;
+        mean(&parts[1]) - mean(&parts[2]) + penalties
+    }
+
+    #[test]
+    fn loss_and_gradients_are_those_of_the_definition() {
+        let mut at = 0;
+        let critic = Critic::place(WIDTH, 2, 9, &mut at);
+        let mut weights = vec![0.0f32; at];
+        let mut stream = Stream::new(5, "critic", 0);
+        critic.initialize(&mut stream, &mut weights);
+        weights.iter_mut().for_each(|w| *w += 0.3 * stream.normal() as f32);
+        let parts: [Vec<f32>; 3] = std::array::from_fn(|_| {
+            (0..ROWS * (WIDTH + 2)).map(|_| stream.normal() as f32).collect()
+        });
+        let mut batch = critic.batch(ROWS).unwrap();
+        batch.input.copy_from_slice(&input(&parts));
+        let mut gradient = vec![0.0f32; at];
+        let mut reversed = vec![0.0f32; 9 * 9];
+        let work = Work { isa: Isa::detect(), control: &Uninterrupted };
+        let loss = critic
+            .learn(&work, ROWS, 10.0, (&weights, &mut gradient), &mut batch, &mut reversed)
+            .unwrap();
+        let exact: Vec<f64> = weights.iter().map(|&w| w.into()).collect();
+        assert!((loss - naive(&critic, &exact, &parts)).abs() < 1e-3, "{loss}");
+        for index in 0..at {
+            let moved = |by: f64| {
+                let mut weights = exact.clone();
+                weights[index] += by;
+                naive(&critic, &weights, &parts)
+            };
+            let slope = (moved(1e-4) - moved(-1e-4)) / 2e-4;
+            let got = f64::from(gradient[index]);
+            assert!((got - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{index}: {got} {slope}");
+        }
+        for i in 0..ROWS * (WIDTH + 2) {
+            let moved = |by: f32| {
+                let mut parts = parts.clone();
+                parts[1][i] += by;
+                naive(&critic, &exact, &parts)
+            };
+            let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+            let got = f64::from(batch.d_input[ROWS * (WIDTH + 2) + i]);
+            assert!((got - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{i}: {got} {slope}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Whether synthetic rows tell of single real ones.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use teller_numeric::{Control, Isa};
+
+use super::distance::{Closest, Features, closest};
+use super::{MOST_ROWS, some};
+use crate::Error;
+use crate::generative::table::{Table, TableCell};
+
+/// Rows whose closest ones are looked for.
+const QUERIES: usize = 2000;
+/// Share of the rows that are nearest to a real one.
+const NEAREST: f64 = 0.05;
+/// The most that the attack may see of who was learned from: 0.5 is nothing, 1 all.
+const MEMBERSHIP_LIMIT: f64 = 0.53;
+
+/// Figures of single rows. Held-out rows are real ones that were not learned from: what synthetic
+/// rows show beyond what those show was learned by heart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Privacy {
+    /// Share of the synthetic rows that are copies of rows learned from.
+    pub copies: f64,
+    /// The same of held-out rows.
+    pub copies_held_out: f64,
+    /// Distance to the closest row learned from, at the nearest 5 % of the synthetic rows, over
+    /// that of the held-out ones; 1 where both are 0.
+    pub distance_ratio: f64,
+    /// Mean over the synthetic rows of the distance to the closest row learned from over that to
+    /// the next one.
+    pub neighbor_ratio: f64,
+    /// The same of held-out rows.
+    pub neighbor_ratio_held_out: f64,
+    /// How well the distance to the closest synthetic row tells rows learned from from held-out
+    /// ones, as the area under the curve.
+    pub membership_auc: f64,
+}
+
+impl Privacy {
+    pub(super) fn new(
+        features: &Features,
+        (table, [training, held_out]): (&Table, [&[u32]; 2]),
+        (synthetic, rows): (&Table, &[u32]),
+        control: &dyn Control,
+    ) -> Result<Self, Error> {
+        let isa = Isa::detect();
+        let mut known = HashSet::with_capacity(training.len());
+        for rows in training.chunks(QUERIES) {
+            control.check()?;
+            known.extend(rows.iter().map(|&row| digest(table, row)));
+        }
+        let copies = |of: &Table, rows: &[u32]| {
+            let copies = rows.iter().filter(|&&row| known.contains(&digest(of, row)));
+            copies.count() as f64 / rows.len().max(1) as f64
+        };
+        let learned = features.of(table, &some(training, MOST_ROWS));
+        let made = features.of(synthetic, rows);
+        let asked = |table, rows: &[u32]| features.of(table, &some(rows, QUERIES));
+        let (members, others) = (asked(table, training), asked(table, held_out));
+        let near = |from: &[Vec<f32>], among: &[Vec<f32>]| closest(isa, from, among, control);
+        let from_made = near(&asked(synthetic, rows), &learned)?;
+        let from_others = near(&others, &learned)?;
+        let firsts = |of: &[Closest]| of.iter().map(|closest| closest.first).collect::<Vec<f32>>();
+        let [nearest, nearest_held_out] = [&from_made, &from_others].map(|of| quantile(firsts(of)));
+        let distance_ratio = match (nearest, nearest_held_out) {
+            (near, held_out) if near == held_out => 1.0,
+            (near, held_out) => f64::from(near) / f64::from(held_out).max(1e-9),
+        };
+        let [members, others] = [near(&members, &made)?, near(&others, &made)?];
+        Ok(Self {
+            copies: copies(synthetic, rows),
+            copies_held_out: copies(table, held_out),
+            distance_ratio,
+            neighbor_ratio: neighbor_ratio(&from_made),
+            neighbor_ratio_held_out: neighbor_ratio(&from_others),
+            membership_auc: lower_share(&firsts(&members), &firsts(&others)),
+        })
+    }
+
+    /// The names of the figures that are beyond their limits.
+    pub fn failures(&self) -> Vec<&'static str> {
+        let limits = [
+            ("copies", self.copies <= self.copies_held_out),
+            ("distance_ratio", self.distance_ratio >= 1.0),
+            ("membership_auc", self.membership_auc <= MEMBERSHIP_LIMIT),
+        ];
+        limits.into_iter().filter(|(_, holds)| !holds).map(|(name, _)| name).collect()
+    }
+
+    pub(super) fn figures(&self) -> [(&'static str, f64); 7] {
+        [
+            ("copies", self.copies),
+            ("copies_held_out", self.copies_held_out),
+            ("distance_ratio", self.distance_ratio),
+            ("neighbor_ratio", self.neighbor_ratio),
+            ("neighbor_ratio_held_out", self.neighbor_ratio_held_out),
+            ("membership_auc", self.membership_auc),
+            ("private", f64::from(u8::from(self.failures().is_empty()))),
+        ]
+    }
+}
+
+/// Equal for equal rows.
+fn digest(table: &Table, row: u32) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for cell in table.row(row as usize) {
+        match cell {
+            TableCell::Null => 0u8.hash(&mut hasher),
+            TableCell::Number(number) => number.to_bits().hash(&mut hasher),
+            TableCell::Text(text) => text.hash(&mut hasher),
+        }
+    }
+    hasher.finish()
+}
+
+fn quantile(mut distances: Vec<f32>) -> f32 {
+    distances.sort_unstable_by(f32::total_cmp);
+    let place = (distances.len() as f64 * NEAREST) as usize;
+    distances.get(place).copied().unwrap_or(0.0)
+}
+
+fn neighbor_ratio(of: &[Closest]) -> f64 {
+    let ratio = |closest: &Closest| {
+        // Two copies are as near as each other.
+        if closest.second > 0.0 {
+            f64::from(closest.first) / f64::from(closest.second)
+        } else {
+            1.0
+        }
+    };
+    of.iter().map(ratio).sum::<f64>() / of.len().max(1) as f64
+}
+
+/// Share of the pairs in which the one of `members` is the lower, equal ones counting half.
+fn lower_share(members: &[f32], others: &[f32]) -> f64 {
+    let mut others = others.to_vec();
+    others.sort_unstable_by(f32::total_cmp);
+    let higher = |member: &f32| {
+        let past = others.partition_point(|other| other <= member);
+        let before = others.partition_point(|other| other < member);
+        (others.len() - past) as f64 + 0.5 * (past - before) as f64
+    };
+    let pairs = (members.len() * others.len()).max(1) as f64;
+    members.iter().map(higher).sum::<f64>() / pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_attack_sees_what_is_near() {
+        assert_eq!(lower_share(&[0.1, 0.2], &[0.3, 0.4]), 1.0);
+        assert_eq!(lower_share(&[0.3, 0.4], &[0.1, 0.2]), 0.0);
+        assert_eq!(lower_share(&[0.1, 0.3], &[0.2, 0.3]), 0.625);
+    }
+
+    #[test]
+    fn what_is_beyond_its_limit_is_named() {
+        let fine = Privacy {
+            copies: 0.001,
+            copies_held_out: 0.002,
+            distance_ratio: 1.1,
+            neighbor_ratio: 0.8,
+            neighbor_ratio_held_out: 0.8,
+            membership_auc: 0.51,
+        };
+        assert!(fine.failures().is_empty());
+        assert_eq!(Privacy { copies: 0.003, ..fine }.failures(), ["copies"]);
+        let known = Privacy { distance_ratio: 0.9, membership_auc: 0.6, ..fine };
+        assert_eq!(known.failures(), ["distance_ratio", "membership_auc"]);
+    }
+}

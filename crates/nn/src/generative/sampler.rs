@@ -1,0 +1,58 @@
+//! A trained network that makes raw rows: logits and normal numbers, before the margins are
+//! brought home.
+
+use teller_numeric::Stream;
+
+use super::affine::Work;
+use super::gan::GanSampler;
+use super::table::TableEncoding;
+use super::vae::{Mixture, VaeSampler};
+use crate::Error;
+
+/// Which rows are to be made: those from number `first` on, one for each label.
+#[derive(Clone, Copy)]
+pub(super) struct Draw<'a> {
+    pub(super) seed: u64,
+    pub(super) first: u64,
+    pub(super) labels: &'a [u32],
+}
+
+impl Draw<'_> {
+    /// What the row at this place draws from, the same in any draw that has the row.
+    pub(super) fn stream(&self, purpose: &str, row: usize) -> Stream {
+        Stream::new(self.seed, purpose, self.first + row as u64)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Sampler {
+    Vae(VaeSampler),
+    Gan(GanSampler),
+}
+
+impl Sampler {
+    /// Bytes that it holds.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::Vae(vae) => {
+                let mixtures = vae.mixtures.iter().map(Mixture::memory);
+                size_of_val(&*vae.weights) + mixtures.sum::<usize>()
+            }
+            Self::Gan(gan) => size_of_val(&*gan.weights),
+        }
+    }
+
+    pub(super) fn raw(
+        &self,
+        work: &Work<'_>,
+        encoding: &TableEncoding,
+        draw: Draw<'_>,
+    ) -> Result<Vec<f32>, Error> {
+        let mut raw = vec![0.0; draw.labels.len() * encoding.width];
+        match self {
+            Self::Vae(vae) => vae.raw(work, encoding, draw, &mut raw)?,
+            Self::Gan(gan) => gan.raw(work, encoding, draw, &mut raw)?,
+        }
+        Ok(raw)
+    }
+}
