@@ -11,8 +11,10 @@
 
 use std::ops::RangeInclusive;
 
+use crate::Error;
+
 /// Temperatures that are looked for, and accepted of a stored model.
-pub(crate) const TEMPERATURES: RangeInclusive<f32> = 0.05..=20.0;
+const TEMPERATURES: RangeInclusive<f32> = 0.05..=20.0;
 /// Halvings of the range in which the best one lies; 40 leave less than a float's precision.
 const STEPS: u32 = 40;
 
@@ -30,6 +32,14 @@ pub(crate) fn temperature(logits: &[f32], classes: usize, targets: &[u32]) -> f3
     }
     let temperature = (1.0 / libm::sqrt(low * high)) as f32;
     temperature.clamp(*TEMPERATURES.start(), *TEMPERATURES.end())
+}
+
+/// What the logits of a stored model are multiplied with.
+pub(crate) fn sharpness(temperature: f32) -> Result<f32, Error> {
+    match TEMPERATURES.contains(&temperature) {
+        true => Ok(1.0 / temperature),
+        false => Err(Error::Temperature(temperature)),
+    }
 }
 
 /// The derivative by `inverse` = 1 / T of the sum of cross-entropies: for each row the logit

@@ -9,9 +9,10 @@ use rayon::prelude::*;
 use teller_numeric::{Control, Isa};
 use teller_payload::{Payload, SharedBytes};
 
-use crate::calibration::TEMPERATURES;
+use crate::calibration::sharpness;
 use crate::codec::{self, StoredLayer, StoredWeights};
 use crate::floats::Floats;
+use crate::labels::check_stored;
 use crate::layer::{Pass, Results, Weights, softmax};
 use crate::network::{BUFFERS, LINE, Network, Placed, Purpose};
 use crate::normalization::PixelTable;
@@ -90,9 +91,7 @@ impl ImageClassifier {
         labels: Vec<String>,
         weights: SharedBytes,
     ) -> Result<Self, Error> {
-        if labels.len() < 2 || !labels.is_sorted_by(|a, b| a < b) {
-            return Err(Error::Labels { got: labels.len() });
-        }
+        check_stored(&labels)?;
         let network = Network::new(architecture, labels.len(), Purpose::Serving(arithmetic))?;
         let pixels = normalization.table(architecture.input.channels)?;
         let bytes = (*weights).as_ref().len();
@@ -140,10 +139,7 @@ impl ImageClassifier {
     /// The same network with its logits divided by `temperature`, 0.05 to 20, as
     /// [`FittedCnn::temperature`](crate::FittedCnn) found it.
     pub fn with_temperature(self, temperature: f32) -> Result<Self, Error> {
-        if !TEMPERATURES.contains(&temperature) {
-            return Err(Error::Temperature(temperature));
-        }
-        Ok(Self { sharpness: 1.0 / temperature, ..self })
+        Ok(Self { sharpness: sharpness(temperature)?, ..self })
     }
 
     /// The classes, ascending: index i of the probabilities is label i.

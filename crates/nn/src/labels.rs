@@ -76,3 +76,11 @@ pub(crate) fn at_least_two(labels: &[String]) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+/// Whether a stored classifier can have these labels.
+pub(crate) fn check_stored(labels: &[String]) -> Result<(), Error> {
+    match labels.len() >= 2 && labels.is_sorted_by(|a, b| a < b) {
+        true => Ok(()),
+        false => Err(Error::Labels { got: labels.len() }),
+    }
+}

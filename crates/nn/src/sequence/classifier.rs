@@ -9,7 +9,8 @@ use super::network::{Extents, Network};
 use super::serving::{Answer, SequenceWorkspace};
 use super::source::Steps;
 use super::{FittedSequence, SequenceArchitecture, SequenceDataset, scale};
-use crate::calibration::TEMPERATURES;
+use crate::calibration::sharpness;
+use crate::labels::check_stored;
 use crate::layer::softmax;
 use crate::{Error, LayerWeights, Predictions, judging};
 
@@ -36,9 +37,7 @@ impl SequenceClassifier {
         bytes: SharedBytes,
     ) -> Result<Self, Error> {
         let SequenceArchitecture { spec, features, statics, .. } = architecture;
-        if labels.len() < 2 || !labels.is_sorted_by(|a, b| a < b) {
-            return Err(Error::Labels { got: labels.len() });
-        }
+        check_stored(&labels)?;
         let payload = Payload::parse(bytes)?;
         let extents =
             Extents { inputs: *features, statics: *statics, classes: labels.len(), table: 0 };
@@ -63,10 +62,7 @@ impl SequenceClassifier {
     /// The same with its temperature, 0.05 to 20, as
     /// [`FittedClassifier::temperature`](crate::FittedClassifier) has it.
     pub fn with_temperature(self, temperature: f32) -> Result<Self, Error> {
-        if !TEMPERATURES.contains(&temperature) {
-            return Err(Error::Temperature(temperature));
-        }
-        Ok(Self { sharpness: 1.0 / temperature, ..self })
+        Ok(Self { sharpness: sharpness(temperature)?, ..self })
     }
 
     /// The classes, ascending: index i of the probabilities is label i.

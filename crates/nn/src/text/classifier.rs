@@ -8,7 +8,8 @@ use super::bag::{self, StoredBagTerms};
 use super::encoder::{StoredLexicon, embed};
 use super::tokens::{normalize, tokens};
 use super::{FittedText, TextArchitecture, TextDataset};
-use crate::calibration::TEMPERATURES;
+use crate::calibration::sharpness;
+use crate::labels::check_stored;
 use crate::layer::softmax;
 use crate::sequence::{Answer, Extents, Network, SequenceWorkspace, Steps};
 use crate::{Error, LayerWeights, Predictions, judging};
@@ -50,9 +51,7 @@ impl TextClassifier {
         bytes: SharedBytes,
     ) -> Result<Self, Error> {
         let TextArchitecture { max_tokens, recurrent, vector_size, bag } = architecture;
-        if labels.len() < 2 || !labels.is_sorted_by(|a, b| a < b) {
-            return Err(Error::Labels { got: labels.len() });
-        }
+        check_stored(&labels)?;
         let classes = labels.len();
         let payload = Payload::parse(bytes)?;
         let mut arrays = 0;
@@ -88,10 +87,7 @@ impl TextClassifier {
     /// The same with its temperature, 0.05 to 20, as
     /// [`FittedText::temperature`](crate::FittedText) has it.
     pub fn with_temperature(self, temperature: f32) -> Result<Self, Error> {
-        if !TEMPERATURES.contains(&temperature) {
-            return Err(Error::Temperature(temperature));
-        }
-        Ok(Self { sharpness: 1.0 / temperature, ..self })
+        Ok(Self { sharpness: sharpness(temperature)?, ..self })
     }
 
     /// The classes, ascending: index i of the probabilities is label i.

@@ -27,7 +27,7 @@ pub struct RecurrentTextParams {
     pub training: TrainingParams,
     /// `token_dropout` (0.15): share of tokens that are taken for unknown ones.
     pub token_dropout: f64,
-    /// `input_dropout` (0.5): share of the vectors' numbers that are dropped.
+    /// `input_dropout` (0.3): share of the vectors' numbers that are dropped.
     pub input_dropout: f64,
     /// `dropout` (0.5): share of what the last layer reads that is dropped.
     pub dropout: f64,
@@ -109,7 +109,7 @@ impl TextParams {
             vector_size: 0,
             bag: matches!(chosen, Algorithm::Bag | Algorithm::Ensemble),
         };
-        let bag = usual(0.02, 0.05, 0.0);
+        let bag = usual(0.005, 0.05, 0.0);
         let cell = match chosen {
             Algorithm::Recurrent(cell) => cell,
             Algorithm::Ensemble => Cell::Gru,
@@ -134,7 +134,7 @@ impl TextParams {
         let recurrent = RecurrentTextParams {
             training: TrainingParams::read(options, usual(0.002, 0.01, 0.1))?,
             token_dropout: read_dropout(options, "token_dropout", 0.15)?,
-            input_dropout: read_dropout(options, "input_dropout", 0.5)?,
+            input_dropout: read_dropout(options, "input_dropout", 0.3)?,
             dropout: read_dropout(options, "dropout", 0.5)?,
             truncation: options.integer("truncation", 0, 0..=4096)? as usize,
         };
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!((bag.recurrent, bag.bag.unwrap().training.learning_rate), (None, 0.1));
         let both = read(json!({"algorithm": "ensemble", "seed": 7, "learning_rate": 0.1})).unwrap();
         let of_bag = both.bag.unwrap().training;
-        assert_eq!((of_bag.seed, of_bag.learning_rate), (7, 0.02));
+        assert_eq!((of_bag.seed, of_bag.learning_rate), (7, 0.005));
         let lstm = read(json!({"algorithm": "lstm", "units": 3})).unwrap();
         let spec = lstm.architecture.recurrent.unwrap();
         assert_eq!((spec.cell, spec.units), (Cell::Lstm, 3));
