@@ -128,6 +128,8 @@ pub enum Error {
     ArrayTooLong { what: String, got: usize, limit: usize },
     #[error("k is {0}, expected a number from 1 on")]
     K(i32),
+    #[error("n is {0}, expected a number of rows from 0 on")]
+    Count(i32),
     #[error("the model cannot answer: {0}")]
     Unsupported(String),
     #[error("the version cannot answer: {0}")]
@@ -212,6 +214,7 @@ impl Error {
             | Self::Gate(_)
             | Self::Data(_)
             | Self::K(_)
+            | Self::Count(_)
             | Self::UnknownChoice { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NotOneSelect => Code::ERRCODE_SYNTAX_ERROR,
             Self::WritesInData { .. } => Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,

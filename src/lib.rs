@@ -21,6 +21,7 @@ extension_sql_file!("../sql/texts.sql", name = "texts", requires = ["bootstrap"]
 extension_sql_file!("../sql/sequences.sql", name = "sequences", requires = ["bootstrap"]);
 extension_sql_file!("../sql/architecture.sql", name = "architecture", requires = ["bootstrap"]);
 extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["bootstrap"]);
+extension_sql_file!("../sql/synthesize.sql", name = "synthesize", requires = ["bootstrap"]);
 extension_sql_file!("../sql/metrics.sql", name = "metrics", requires = ["bootstrap"]);
 extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstrap"]);
 extension_sql_file!("../sql/versions.sql", name = "versions", requires = ["bootstrap"]);
@@ -38,6 +39,7 @@ extension_sql_file!(
         "sequences",
         "architecture",
         "recommend",
+        "synthesize",
         "metrics",
         "numbers",
         "versions",

@@ -16,6 +16,7 @@ mod retrain;
 mod sequences;
 mod shipped;
 mod similar;
+mod synthesize;
 mod texts;
 mod train;
 mod training_plot;

@@ -10,9 +10,11 @@ mod lookup;
 mod model;
 mod sequence_model;
 mod shared;
+mod table_model;
 mod text_model;
 
 pub use classifier_info::ClassifierInfo;
 pub use lookup::{of_version, production, readable, served, version};
 pub use model::{ImageModelInfo, Model, Parts, WEIGHTS};
 pub use shared::refuse_lost;
+pub use table_model::TableModelInfo;

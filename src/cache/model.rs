@@ -15,6 +15,7 @@ use teller_recommend::Recommender;
 use crate::bridge::interrupts::StatementControl;
 use crate::cache::sequence_model::SequenceModel;
 use crate::cache::shared::{self, SharedFile, State};
+use crate::cache::table_model::TableModel;
 use crate::cache::text_model::TextModel;
 use crate::catalog::manifest::{Manifest, Task};
 use crate::catalog::model_table::ModelTable;
@@ -44,6 +45,7 @@ enum Engine {
     Texts(Box<TextModel>),
     Sequences(Box<SequenceModel>),
     Recommender(Box<Recommender>),
+    Generator(Box<TableModel>),
 }
 
 impl Model {
@@ -74,6 +76,9 @@ impl Model {
             Task::SequenceClassification => {
                 Engine::Sequences(Box::new(SequenceModel::load(manifest, weights()?)?))
             }
+            Task::Generation => {
+                Engine::Generator(Box::new(TableModel::load(manifest, weights()?)?))
+            }
             Task::Recommendation => {
                 let recommender = Recommender::load(parts).map_err(|error| error.to_string())?;
                 Engine::Recommender(Box::new(recommender))
@@ -90,6 +95,7 @@ impl Model {
             Engine::Texts(_) => Task::TextClassification,
             Engine::Sequences(_) => Task::SequenceClassification,
             Engine::Recommender(_) => Task::Recommendation,
+            Engine::Generator(_) => Task::Generation,
         }
     }
 
@@ -138,6 +144,14 @@ impl Model {
         }
     }
 
+    /// The generator, if this is one.
+    pub fn generator(&self) -> Result<&TableModel, Error> {
+        match &self.engine {
+            Engine::Generator(model) => Ok(model),
+            _ => Err(self.wrong_task(Task::Generation)),
+        }
+    }
+
     /// Bytes that this backend holds of its own; what all backends share is not counted.
     pub fn memory(&self) -> usize {
         let all = match &self.engine {
@@ -145,6 +159,8 @@ impl Model {
             Engine::Texts(model) => model.memory(),
             Engine::Sequences(model) => model.memory(),
             Engine::Recommender(model) => model.memory() + self.numbers,
+            // It holds copies, of which none is shared.
+            Engine::Generator(model) => return model.memory(),
         };
         match self.file {
             Some(_) => all.saturating_sub(self.numbers),

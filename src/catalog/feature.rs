@@ -17,6 +17,8 @@ pub struct Feature {
     pub kind: FeatureKind,
     /// Where it stands there.
     pub attribute: i32,
+    /// Its type.
+    pub type_oid: pg_sys::Oid,
     read: Read,
 }
 
@@ -29,6 +31,10 @@ pub enum FeatureValue<'a> {
 /// How a value is read.
 enum Read {
     Number(pg_sys::Oid),
+    /// Days, or microseconds, or the smallest coins.
+    Count {
+        wide: bool,
+    },
     Boolean,
     /// By its type's output function.
     Text(pg_sys::Oid),
@@ -53,6 +59,8 @@ impl Feature {
                 Read::Number(type_oid)
             }
             BOOLOID => Read::Boolean,
+            DATEOID => Read::Count { wide: false },
+            TIMESTAMPOID | TIMESTAMPTZOID | MONEYOID => Read::Count { wide: true },
             _ if is_text(type_oid) => Read::Text(output(type_oid)),
             _ if is_text(element) => {
                 let (mut len, mut by_value, mut align) = (0, false, 0);
@@ -64,16 +72,16 @@ impl Feature {
                 return Err(Error::ColumnType {
                     name,
                     got: type_name(type_oid),
-                    expected: "a number, boolean, text, enum or an array of texts",
+                    expected: "a number, boolean, date, time stamp, money, text, enum or an array of texts",
                 });
             }
         };
         let kind = match read {
-            Read::Number(_) | Read::Boolean => FeatureKind::Number,
+            Read::Number(_) | Read::Count { .. } | Read::Boolean => FeatureKind::Number,
             Read::Text(_) => FeatureKind::Text,
             Read::Texts { .. } => FeatureKind::Texts,
         };
-        Ok(Self { name, kind, attribute, read })
+        Ok(Self { name, kind, attribute, type_oid, read })
     }
 
     /// Calls `each` with what a value holds.
@@ -91,6 +99,12 @@ impl Feature {
                 let number = number(datum, type_oid);
                 digest.number(Some(number));
                 each(FeatureValue::Number(number))
+            }
+            Read::Count { wide } => {
+                let count = datum.value();
+                let count = if wide { count as i64 } else { i64::from(count as i32) };
+                digest.integer(count);
+                each(FeatureValue::Number(count as f64))
             }
             Read::Boolean => {
                 let number = f64::from(u8::from(datum.value() != 0));

@@ -21,14 +21,17 @@ pub enum Task {
     SequenceClassification,
     /// Items for a user.
     Recommendation,
+    /// Rows like those of a table.
+    Generation,
 }
 
 impl Task {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::ImageClassification,
         Self::TextClassification,
         Self::SequenceClassification,
         Self::Recommendation,
+        Self::Generation,
     ];
 
     /// The name that SQL uses.
@@ -38,6 +41,7 @@ impl Task {
             Self::TextClassification => "text_classification",
             Self::SequenceClassification => "sequence_classification",
             Self::Recommendation => "recommendation",
+            Self::Generation => "generation",
         }
     }
 
@@ -159,10 +163,18 @@ pub struct RunInfo {
     pub error: Option<String>,
 }
 
+/// The key of a generator's figure that is 0 where its rows tell of single rows.
+const PRIVATE: &str = "private";
+
 /// The key of the gate's figures among the metrics.
 pub const GATE: &str = "gate";
 
 impl Manifest {
+    /// Whether it makes rows that tell of single ones that it has learned from.
+    pub fn tells_of_rows(&self) -> bool {
+        self.metrics.get(PRIVATE).is_some_and(|private| *private == Value::from(0))
+    }
+
     /// Whether the version was measured by a gate and did not pass.
     pub fn gate_failed(&self) -> bool {
         self.metrics.get(GATE).is_some_and(|gate| gate["passed"] == Value::Bool(false))

@@ -1,6 +1,7 @@
 //! Model tables and training data: the only code that reads and writes tables.
 
 pub mod audit;
+pub mod column_type;
 pub mod data;
 pub mod digest;
 pub mod feature;

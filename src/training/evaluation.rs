@@ -12,7 +12,7 @@ use crate::catalog::version::Wanted;
 use crate::error::Error;
 use crate::settings;
 use crate::training::{
-    image_classification, recommendation, sequence_classification, text_classification,
+    generation, image_classification, recommendation, sequence_classification, text_classification,
 };
 
 /// Ranks up to here count for a recommender.
@@ -61,6 +61,11 @@ pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error
             let recommender = model.recommender()?;
             let (held_out, _) = recommendation::read_interactions(query, limit)?;
             run(|control| teller_recommend::evaluate(recommender, &held_out, K, control))
+        }
+        Task::Generation => {
+            let generator = model.generator()?.generator();
+            let (rows, _) = generation::read_rows(query, limit)?;
+            run(|control| teller_nn::evaluate_generator(generator, &rows.table, control))
         }
     }
 }

@@ -5,6 +5,7 @@ mod confusion;
 mod evaluation;
 mod fold_in;
 mod gate;
+mod generation;
 mod image_classification;
 mod progress;
 mod promotion;
@@ -101,6 +102,7 @@ enum Engine {
     TextClassification(Box<text_classification::Plan>),
     SequenceClassification(Box<sequence_classification::Plan>),
     Recommendation(recommendation::Plan),
+    Generation(generation::Plan),
 }
 
 impl Plan {
@@ -126,6 +128,7 @@ impl Plan {
                 *start_from = None;
                 Engine::Recommendation(recommendation::Plan::read(&mut options)?)
             }
+            Task::Generation => Engine::Generation(generation::Plan::read(&mut options)?),
         };
         options.finish()?;
         Ok(Self { engine, promotion })
@@ -137,6 +140,7 @@ impl Plan {
             Engine::TextClassification(plan) => Some(plan.seed()),
             Engine::SequenceClassification(plan) => Some(plan.seed()),
             Engine::Recommendation(plan) => plan.seed(),
+            Engine::Generation(plan) => Some(plan.seed()),
         }
     }
 
@@ -147,6 +151,7 @@ impl Plan {
             Engine::TextClassification(plan) => plan.prepare(query),
             Engine::SequenceClassification(plan) => plan.prepare(query),
             Engine::Recommendation(plan) => plan.prepare(query),
+            Engine::Generation(plan) => plan.prepare(query),
         }
     }
 }

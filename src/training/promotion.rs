@@ -28,7 +28,7 @@ impl Promotion {
     }
 
     /// Whether the version goes into production, as far as the options and the gate decide; the
-    /// gate's figures go into the manifest.
+    /// gate's figures go into the manifest. Without a gate, rows that tell of single rows do not.
     pub fn decide(
         &self,
         table: &ModelTable,
@@ -36,7 +36,7 @@ impl Promotion {
         manifest: &mut Manifest,
         reader: Reader,
     ) -> Result<bool, Error> {
-        let Some(gate) = &self.gate else { return Ok(self.promote) };
+        let Some(gate) = &self.gate else { return Ok(self.promote && !manifest.tells_of_rows()) };
         let challenger = Model::assemble(table.name(), manifest, &version.shared_parts())
             .map_err(Error::Internal)?;
         let champion = {

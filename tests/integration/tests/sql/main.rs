@@ -14,6 +14,7 @@ mod extension;
 mod fine_tuning;
 mod fold_in;
 mod forgery;
+mod generation;
 mod hostile;
 mod images;
 mod item_features;

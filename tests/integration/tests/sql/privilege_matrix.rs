@@ -48,8 +48,8 @@ fn may(role: &str, need: Need) -> bool {
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate), `SCHEMA.rated`,
-/// `SCHEMA.scans`, `SCHEMA.intents` and `SCHEMA.walks`.
-const FUNCTIONS: [(&str, Need, &str); 53] = [
+/// `SCHEMA.scans`, `SCHEMA.intents`, `SCHEMA.walks` and `SCHEMA.people`.
+const FUNCTIONS: [(&str, Need, &str); 55] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -116,6 +116,12 @@ const FUNCTIONS: [(&str, Need, &str); 53] = [
     ),
     ("predict_rating(bigint,bigint,regclass)", Run, "predict_rating(1, 1, 'SCHEMA.rated')"),
     ("predict_rating(text,text,regclass)", Run, "predict_rating('1', '1', 'SCHEMA.rated')"),
+    ("synthesize(regclass,integer,bigint)", Run, "synthesize('SCHEMA.people', 1, 1)"),
+    (
+        "synthesize_into(regclass,regclass,integer,bigint)",
+        Run,
+        "synthesize_into('SCHEMA.people', 'SCHEMA.made', 1, 1)",
+    ),
     ("evaluate(regclass,text,integer)", Run, "evaluate('SCHEMA.shop', 'DATA')"),
     ("training_plot(regclass,integer)", Run, "training_plot('SCHEMA.shop')"),
     (
@@ -223,7 +229,13 @@ impl Models {
             "SELECT teller.promote('shop', 1), teller.promote('shop', 2);
              UPDATE shop SET status = 'candidate' WHERE part = '' AND version = 3;
              CREATE TABLE scans OF teller.model (PRIMARY KEY (version, part, chunk));
-             INSERT INTO scans SELECT * FROM teller.digits",
+             INSERT INTO scans SELECT * FROM teller.digits;
+             CREATE TABLE made AS SELECT 1 AS x, 1 AS y LIMIT 0;
+             GRANT INSERT ON made TO public;
+             SELECT teller.train('people', 'generation',
+                 'SELECT i % 3 AS x, i % 2 AS y FROM generate_series(1, 200) i',
+                 '{\"epochs\": 1, \"hidden\": 8, \"promote\": false}');
+             SELECT teller.promote('people', 1)",
         );
         owner.run(&format!("GRANT USAGE ON SCHEMA {schema} TO public"));
         let mut roles = BTreeMap::new();
@@ -235,7 +247,7 @@ impl Models {
                 "superuser" => root.run(&format!("ALTER ROLE {role} SUPERUSER")),
                 "pg_read_all_data" => root.run(&format!("GRANT {granted} TO {role}")),
                 _ => owner.run(&format!(
-                    "GRANT {granted} ON shop, rated, scans, intents, walks TO {role}"
+                    "GRANT {granted} ON shop, rated, scans, intents, walks, people TO {role}"
                 )),
             }
             roles.insert(name, session);

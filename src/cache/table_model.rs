@@ -1,0 +1,70 @@
+//! A generator of table rows in the form in which it answers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use teller_nn::TableGenerator;
+use teller_payload::SharedBytes;
+
+use crate::bridge::rhythm::Rhythm;
+use crate::bridge::workers;
+use crate::catalog::column_type::ColumnType;
+use crate::catalog::manifest::Manifest;
+use crate::error::Error;
+use crate::settings;
+
+/// What a generator needs besides its weights; the manifest's `model`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableModelInfo {
+    /// The engine's own: columns, label, sizes of the network.
+    pub generator: Value,
+    /// What the columns' values stand for, in their order.
+    pub types: Vec<ColumnType>,
+}
+
+/// A generator with the types of its columns.
+pub struct TableModel {
+    generator: TableGenerator,
+    types: Vec<ColumnType>,
+}
+
+impl TableModel {
+    pub(super) fn load(manifest: &Manifest, weights: SharedBytes) -> Result<Self, String> {
+        let TableModelInfo { generator, types } = serde_json::from_value(manifest.model.clone())
+            .map_err(|error| format!("its model description cannot be read: {error}"))?;
+        let generator =
+            TableGenerator::load(&generator, weights).map_err(|error| error.to_string())?;
+        if generator.columns().count() != types.len() {
+            return Err("its columns have not as many types".to_owned());
+        }
+        Ok(Self { generator, types })
+    }
+
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        self.generator.memory()
+    }
+
+    /// The engine.
+    pub fn generator(&self) -> &TableGenerator {
+        &self.generator
+    }
+
+    /// `count` rows from number `first` on as JSON objects.
+    pub fn rows(&self, first: u64, count: usize, seed: u64) -> Result<Vec<Value>, Error> {
+        let table = workers::run(
+            settings::threads(),
+            &Rhythm::never(),
+            |control| self.generator.rows(first, count, seed, control),
+            |_| Ok(()),
+        )??;
+        let columns: Vec<(&str, ColumnType)> =
+            table.names().zip(self.types.iter().copied()).collect();
+        let object = |row| {
+            let cells = columns.iter().zip(table.row(row));
+            let members = cells.map(|((name, kind), cell)| ((*name).to_owned(), kind.json(cell)));
+            Value::Object(members.collect::<Map<_, _>>())
+        };
+        Ok((0..table.rows()).map(object).collect())
+    }
+}
