@@ -130,6 +130,8 @@ pub enum Error {
     K(i32),
     #[error("n is {0}, expected a number of rows from 0 on")]
     Count(i32),
+    #[error("steps is {got}, expected 2 to {most}")]
+    Steps { got: i32, most: i32 },
     #[error("the model cannot answer: {0}")]
     Unsupported(String),
     #[error("the version cannot answer: {0}")]
@@ -171,6 +173,17 @@ impl Error {
             list.push("...");
         }
         Self::UnknownChoice { what, name, nearest, known: list.join(", ") }
+    }
+
+    /// The same of a row of training data.
+    pub fn in_row(self, row: u64) -> Self {
+        match self {
+            Self::Data(what) => Self::Data(format!("row {row} of the data: {what}")),
+            Self::NumberInData(what) => {
+                Self::NumberInData(format!("row {row} of the data: {what}"))
+            }
+            other => other,
+        }
     }
 
     /// Whether an image was refused for what it is.
@@ -215,6 +228,7 @@ impl Error {
             | Self::Data(_)
             | Self::K(_)
             | Self::Count(_)
+            | Self::Steps { .. }
             | Self::UnknownChoice { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NotOneSelect => Code::ERRCODE_SYNTAX_ERROR,
             Self::WritesInData { .. } => Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
@@ -447,7 +461,10 @@ impl From<teller_nn::Error> for Error {
             Source::NoRows | Source::OneClass { .. } | Source::Table(_) | Source::Shape { .. } => {
                 Self::Data(error.to_string())
             }
-            Source::TooLarge { .. } => Self::Data(error.to_string()),
+            Source::TooLarge { .. } | Source::RowLength { .. } => Self::Data(error.to_string()),
+            Source::NotANumber { .. } | Source::Probability { .. } => {
+                Self::NumberInData(error.to_string())
+            }
             Source::OutOfMemory { bytes } => {
                 Self::OutOfMemory { what: "a network".to_owned(), bytes }
             }

@@ -22,6 +22,7 @@ extension_sql_file!("../sql/sequences.sql", name = "sequences", requires = ["boo
 extension_sql_file!("../sql/architecture.sql", name = "architecture", requires = ["bootstrap"]);
 extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["bootstrap"]);
 extension_sql_file!("../sql/synthesize.sql", name = "synthesize", requires = ["bootstrap"]);
+extension_sql_file!("../sql/autoencoder.sql", name = "autoencoder", requires = ["bootstrap"]);
 extension_sql_file!("../sql/metrics.sql", name = "metrics", requires = ["bootstrap"]);
 extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstrap"]);
 extension_sql_file!("../sql/versions.sql", name = "versions", requires = ["bootstrap"]);
@@ -40,6 +41,7 @@ extension_sql_file!(
         "architecture",
         "recommend",
         "synthesize",
+        "autoencoder",
         "metrics",
         "numbers",
         "versions",

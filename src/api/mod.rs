@@ -4,6 +4,7 @@
 
 mod among;
 mod architecture;
+mod autoencoder;
 mod explain;
 mod ids;
 mod images;

@@ -4,6 +4,7 @@
 //! its manifest row stays right for ever. Only which version is in production can change, and
 //! that is looked up under the snapshot of each statement.
 
+mod autoencoder_model;
 mod classifier_info;
 mod kept;
 mod lookup;
@@ -13,6 +14,7 @@ mod shared;
 mod table_model;
 mod text_model;
 
+pub use autoencoder_model::AutoencoderInfo;
 pub use classifier_info::ClassifierInfo;
 pub use lookup::{of_version, production, readable, served, version};
 pub use model::{ImageModelInfo, Model, Parts, WEIGHTS};

@@ -13,6 +13,7 @@ use teller_payload::SharedBytes;
 use teller_recommend::Recommender;
 
 use crate::bridge::interrupts::StatementControl;
+use crate::cache::autoencoder_model::AutoencoderModel;
 use crate::cache::sequence_model::SequenceModel;
 use crate::cache::shared::{self, SharedFile, State};
 use crate::cache::table_model::TableModel;
@@ -46,6 +47,7 @@ enum Engine {
     Sequences(Box<SequenceModel>),
     Recommender(Box<Recommender>),
     Generator(Box<TableModel>),
+    Autoencoder(Box<AutoencoderModel>),
 }
 
 impl Model {
@@ -79,6 +81,9 @@ impl Model {
             Task::Generation => {
                 Engine::Generator(Box::new(TableModel::load(manifest, weights()?)?))
             }
+            Task::Autoencoding => {
+                Engine::Autoencoder(Box::new(AutoencoderModel::load(manifest, weights()?)?))
+            }
             Task::Recommendation => {
                 let recommender = Recommender::load(parts).map_err(|error| error.to_string())?;
                 Engine::Recommender(Box::new(recommender))
@@ -96,6 +101,7 @@ impl Model {
             Engine::Sequences(_) => Task::SequenceClassification,
             Engine::Recommender(_) => Task::Recommendation,
             Engine::Generator(_) => Task::Generation,
+            Engine::Autoencoder(_) => Task::Autoencoding,
         }
     }
 
@@ -135,11 +141,20 @@ impl Model {
         }
     }
 
+    /// The autoencoder, if this is one.
+    pub fn autoencoder(&self) -> Result<&AutoencoderModel, Error> {
+        match &self.engine {
+            Engine::Autoencoder(model) => Ok(model),
+            _ => Err(self.wrong_task(Task::Autoencoding)),
+        }
+    }
+
     /// All arrays of a network's trained numbers.
     pub fn weights(&self) -> Result<Vec<LayerWeights<'_>>, Error> {
         match &self.engine {
             Engine::Texts(model) => Ok(model.classifier().weights()),
             Engine::Sequences(model) => Ok(model.classifier().weights()),
+            Engine::Autoencoder(model) => Ok(model.network().weights().collect()),
             _ => Ok(self.images()?.classifier().weights().collect()),
         }
     }
@@ -161,6 +176,7 @@ impl Model {
             Engine::Recommender(model) => model.memory() + self.numbers,
             // It holds copies, of which none is shared.
             Engine::Generator(model) => return model.memory(),
+            Engine::Autoencoder(model) => model.memory() + self.numbers,
         };
         match self.file {
             Some(_) => all.saturating_sub(self.numbers),

@@ -23,15 +23,18 @@ pub enum Task {
     Recommendation,
     /// Rows like those of a table.
     Generation,
+    /// Short codes of rows or images, and how unlike the usual these are.
+    Autoencoding,
 }
 
 impl Task {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::ImageClassification,
         Self::TextClassification,
         Self::SequenceClassification,
         Self::Recommendation,
         Self::Generation,
+        Self::Autoencoding,
     ];
 
     /// The name that SQL uses.
@@ -42,6 +45,7 @@ impl Task {
             Self::SequenceClassification => "sequence_classification",
             Self::Recommendation => "recommendation",
             Self::Generation => "generation",
+            Self::Autoencoding => "autoencoding",
         }
     }
 

@@ -12,7 +12,8 @@ use crate::catalog::version::Wanted;
 use crate::error::Error;
 use crate::settings;
 use crate::training::{
-    generation, image_classification, recommendation, sequence_classification, text_classification,
+    autoencoding, generation, image_classification, recommendation, sequence_classification,
+    text_classification,
 };
 
 /// Ranks up to here count for a recommender.
@@ -66,6 +67,14 @@ pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error
             let generator = model.generator()?.generator();
             let (rows, _) = generation::read_rows(query, limit)?;
             run(|control| teller_nn::evaluate_generator(generator, &rows.table, control))
+        }
+        Task::Autoencoding => {
+            let autoencoder = model.autoencoder()?;
+            let fits = |rows| format!("{} rows", rows - 1);
+            let preprocessing = autoencoder.preprocessing();
+            let (examples, _) = autoencoding::read_examples(query, preprocessing, limit, fits)?;
+            let network = autoencoder.network();
+            run(|control| teller_nn::evaluate_autoencoder(network, &examples, control))
         }
     }
 }

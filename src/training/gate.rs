@@ -11,8 +11,9 @@ use crate::catalog::data::Query;
 use crate::error::Error;
 use crate::training::evaluation::evaluate;
 
-/// The one metric of which less is better.
-const LOG_LOSS: &str = "log_loss";
+/// The metrics of which less is better.
+const LESS_IS_BETTER: [&str; 5] =
+    ["log_loss", "negative_elbo", "reconstruction", "divergence", "mean_squared_error"];
 
 /// What a new version must reach.
 pub struct Gate {
@@ -64,7 +65,8 @@ impl Gate {
         let challenger = self.measure(challenger, reader)?;
         let champion = champion.map(|champion| self.measure(champion, reader)).transpose()?;
         let drop = champion.map(|champion| {
-            if self.metric == LOG_LOSS { challenger - champion } else { champion - challenger }
+            let less_is_better = LESS_IS_BETTER.contains(&&*self.metric);
+            if less_is_better { challenger - champion } else { champion - challenger }
         });
         // Written so that a figure that is no number passes nothing.
         let passed = self.min.is_none_or(|min| challenger >= min)

@@ -1,5 +1,6 @@
 //! Training: from arguments to a stored version, in one transaction or committing as it goes.
 
+mod autoencoding;
 mod check;
 mod confusion;
 mod evaluation;
@@ -103,6 +104,7 @@ enum Engine {
     SequenceClassification(Box<sequence_classification::Plan>),
     Recommendation(recommendation::Plan),
     Generation(generation::Plan),
+    Autoencoding(autoencoding::Plan),
 }
 
 impl Plan {
@@ -129,6 +131,7 @@ impl Plan {
                 Engine::Recommendation(recommendation::Plan::read(&mut options)?)
             }
             Task::Generation => Engine::Generation(generation::Plan::read(&mut options)?),
+            Task::Autoencoding => Engine::Autoencoding(autoencoding::Plan::read(&mut options)?),
         };
         options.finish()?;
         Ok(Self { engine, promotion })
@@ -141,6 +144,7 @@ impl Plan {
             Engine::SequenceClassification(plan) => Some(plan.seed()),
             Engine::Recommendation(plan) => plan.seed(),
             Engine::Generation(plan) => Some(plan.seed()),
+            Engine::Autoencoding(plan) => Some(plan.seed()),
         }
     }
 
@@ -152,6 +156,7 @@ impl Plan {
             Engine::SequenceClassification(plan) => plan.prepare(query),
             Engine::Recommendation(plan) => plan.prepare(query),
             Engine::Generation(plan) => plan.prepare(query),
+            Engine::Autoencoding(plan) => plan.prepare(query),
         }
     }
 }

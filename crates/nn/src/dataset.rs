@@ -65,14 +65,7 @@ impl ImageDatasetBuilder {
             return Err(Error::Raster { got: raster.len(), expected });
         }
         self.labels.check()?;
-        let rasters = &mut dataset.rasters;
-        if rasters.capacity() - rasters.len() < expected {
-            // By an eighth: the system moves large blocks without copying them.
-            let more = (rasters.len() / 8).min(self.limit.saturating_sub(rasters.len()));
-            rasters
-                .try_reserve_exact(more.max(expected))
-                .map_err(|_| Error::OutOfMemory { bytes: (rasters.len() + expected) as u64 })?;
-        }
+        reserve(&mut dataset.rasters, expected, self.limit)?;
         dataset.rasters.extend_from_slice(raster);
         self.labels.push(label);
         Ok(())
@@ -103,6 +96,17 @@ impl ImageDatasetBuilder {
         dataset.rasters.shrink_to_fit();
         Ok(dataset)
     }
+}
+
+/// Makes room for a row of so many values among others, of which more than `limit` are of no use.
+pub(crate) fn reserve<T>(values: &mut Vec<T>, row: usize, limit: usize) -> Result<(), Error> {
+    if values.capacity() - values.len() >= row {
+        return Ok(());
+    }
+    // By an eighth: the system moves large blocks without copying them.
+    let more = (values.len() / 8).min(limit.saturating_sub(values.len()));
+    let bytes = ((values.len() + row) * size_of::<T>()) as u64;
+    values.try_reserve_exact(more.max(row)).map_err(|_| Error::OutOfMemory { bytes })
 }
 
 impl ImageDataset {

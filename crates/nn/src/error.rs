@@ -67,6 +67,32 @@ pub enum Error {
         /// Height x width x channels of the input.
         expected: usize,
     },
+    /// A row of numbers, or a code, has another length than the network's.
+    #[error("the {what} have {got} numbers, expected {expected}")]
+    RowLength {
+        /// What was given.
+        what: &'static str,
+        /// Numbers given.
+        got: usize,
+        /// Numbers that the network reads.
+        expected: usize,
+    },
+    /// A number that is infinite or none.
+    #[error("number {place} of the {what} is {got}, expected a finite number")]
+    NotANumber {
+        /// What was given.
+        what: &'static str,
+        /// 1-based.
+        place: usize,
+        /// The number.
+        got: f32,
+    },
+    /// A feature that was to be taken for a probability.
+    #[error("a feature is {got}, expected 0 to 1, as the likelihood is \"bernoulli\"")]
+    Probability {
+        /// The number.
+        got: f32,
+    },
     /// The dataset's images have another size than the network's input.
     #[error("the images are {got}, the network expects {expected}")]
     Shape {

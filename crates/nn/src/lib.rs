@@ -52,9 +52,10 @@ pub use explain::{Heat, Method};
 pub use fitted::{Epoch, FittedCnn};
 pub use fitted_classifier::FittedClassifier;
 pub use generative::{
-    ColumnKind, FittedTable, GanParams, GenerationParams, Privacy, Quality, Report, Table,
-    TableCell, TableError, TableGenerator, VaeParams, evaluate_generator, fit_table,
-    table_memory_needed,
+    Autoencoder, AutoencoderLayout, AutoencoderParams, ColumnKind, Examples, FittedAutoencoder,
+    FittedTable, GanParams, GenerationParams, Likelihood, Privacy, Quality, Report, Table,
+    TableCell, TableError, TableGenerator, VaeParams, autoencoder_memory, evaluate_autoencoder,
+    evaluate_generator, fit_autoencoder, fit_autoencoder_on, fit_table, table_memory_needed,
 };
 pub use layer::Padding;
 pub use metrics::{Confusion, Predictions, evaluate};

@@ -70,7 +70,7 @@ impl ImageClassifier {
         if raster.len() != size.len() || heat.values.len() != size.height * size.width {
             return Err(Error::Raster { got: raster.len(), expected: size.len() });
         }
-        overlay::png(raster, size.channels, heat, control)
+        overlay::overlay(raster, size.channels, heat, control)
     }
 
     fn size(&self) -> Size {

@@ -1,11 +1,10 @@
 //! The picture that people see.
 
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
 use teller_numeric::Control;
 
 use super::{Heat, between, interpolate};
 use crate::Error;
+use crate::vision::png;
 
 /// Pixels of the longer side at least.
 const LONGER_SIDE: usize = 224;
@@ -14,7 +13,7 @@ const OPACITY: f32 = 0.7;
 
 /// The raster in grey, each pixel a square, and over it what speaks for the label, from a trace of
 /// red to yellow.
-pub(super) fn png(
+pub(super) fn overlay(
     raster: &[u8],
     channels: usize,
     heat: &Heat,
@@ -39,11 +38,7 @@ pub(super) fn png(
             pixels.extend(blend(grey, heat.clamp(0.0, 1.0)));
         }
     }
-    let mut png = Vec::new();
-    PngEncoder::new(&mut png)
-        .write_image(&pixels, across as u32, down as u32, ExtendedColorType::Rgb8)
-        .map_err(|error| Error::Encoding(error.to_string()))?;
-    Ok(png)
+    png(&pixels, down, across, 3)
 }
 
 /// Brightness of a pixel (ITU-R BT.601).

@@ -1,7 +1,9 @@
+//! Networks that learn what rows are like. Those that shorten and judge them ([`autoencoder`]).
 //! Generators of table rows: what a table is to a network ([`table`]), the two kinds of network
 //! ([`vae`], [`gan`]), and what comes of their training ([`fit_table`]).
 
 mod affine;
+mod autoencoder;
 mod codec;
 mod fit;
 mod gan;
@@ -13,6 +15,10 @@ mod sampler;
 mod table;
 mod vae;
 
+pub use autoencoder::{
+    Autoencoder, AutoencoderLayout, AutoencoderParams, Examples, FittedAutoencoder, Likelihood,
+    autoencoder_memory, evaluate_autoencoder, fit_autoencoder, fit_autoencoder_on,
+};
 pub use fit::{FittedTable, fit_table, table_memory_needed};
 pub use generator::TableGenerator;
 pub use params::{GanParams, GenerationParams, VaeParams};

@@ -66,7 +66,8 @@ impl Architecture {
 }
 
 impl Input {
-    fn from_json(value: &Value) -> Result<Self, ArchitectureError> {
+    /// Reads `height` and `width`, 1 to 4096, and `channels`, 1 (the default) or 3.
+    pub fn from_json(value: &Value) -> Result<Self, ArchitectureError> {
         let subject = "the architecture's input";
         let mut options = Options::new(subject, value)?;
         let height = required(&mut options, subject, "height", 4096)?;

@@ -42,6 +42,11 @@ pub(crate) trait Learner {
 
     /// Looks at rows of the part kept apart, at most a batch, without learning.
     fn look(&mut self, rows: &[u32], control: &dyn Control) -> Result<Look, Error>;
+
+    /// What is told of the part kept apart after an epoch.
+    fn figure(&self, validation: &Validation) -> (&'static str, f64) {
+        ("accuracy", validation.accuracy)
+    }
 }
 
 /// What is learned from in one step, and how.
@@ -59,7 +64,7 @@ pub(crate) struct TrainingStep<'a> {
 /// Sums over the rows that were looked at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Look {
-    /// Cross-entropy.
+    /// Cross-entropy, or whatever the network makes smaller.
     pub(crate) loss: f64,
     /// Rows whose label was the most probable.
     pub(crate) hits: u64,
@@ -157,7 +162,7 @@ impl<L: Learner> Run<'_, L> {
             step: epoch,
             of: self.extent.epochs,
             loss,
-            validation: validation.map(|validation| ("accuracy", validation.accuracy)),
+            validation: validation.map(|validation| self.learner.figure(&validation)),
             rows: self.course.split.training.len() as u64,
             elapsed: begun.elapsed(),
         });

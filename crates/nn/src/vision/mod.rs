@@ -8,11 +8,13 @@ mod decode;
 mod jpeg;
 mod orientation;
 mod pixels;
+mod png;
 mod preprocessing;
 mod resample;
 mod source;
 mod tiff;
 
+pub use png::png;
 pub use preprocessing::{Fit, InvalidRaster, Preprocessing};
 
 use teller_numeric::Cancelled;

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod audit;
+mod autoencoder;
 mod baskets;
 mod cache;
 mod cancel;

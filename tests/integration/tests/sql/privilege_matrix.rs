@@ -48,8 +48,9 @@ fn may(role: &str, need: Need) -> bool {
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate), `SCHEMA.rated`,
-/// `SCHEMA.scans`, `SCHEMA.intents`, `SCHEMA.walks` and `SCHEMA.people`.
-const FUNCTIONS: [(&str, Need, &str); 55] = [
+/// `SCHEMA.scans`, `SCHEMA.intents`, `SCHEMA.walks`, `SCHEMA.people`, `SCHEMA.codes` and
+/// `SCHEMA.pictures`.
+const FUNCTIONS: [(&str, Need, &str); 64] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -70,6 +71,23 @@ const FUNCTIONS: [(&str, Need, &str); 55] = [
     ),
     ("confusion_matrix(regclass,integer)", Run, "confusion_matrix('SCHEMA.scans')"),
     ("class_metrics(regclass,integer)", Run, "class_metrics('SCHEMA.scans')"),
+    ("encode(real[],regclass)", Run, "encode(ARRAY[1, 2]::real[], 'SCHEMA.codes')"),
+    ("encode(bytea,regclass)", Run, "encode(IMAGE, 'SCHEMA.pictures')"),
+    ("decode(real[],regclass)", Run, "decode(ARRAY[1, 2]::real[], 'SCHEMA.codes')"),
+    ("reconstruct(real[],regclass)", Run, "reconstruct(ARRAY[1, 2]::real[], 'SCHEMA.codes')"),
+    ("reconstruct(bytea,regclass)", Run, "reconstruct(IMAGE, 'SCHEMA.pictures')"),
+    ("anomaly_score(real[],regclass)", Run, "anomaly_score(ARRAY[1, 2]::real[], 'SCHEMA.codes')"),
+    ("anomaly_score(bytea,regclass)", Run, "anomaly_score(IMAGE, 'SCHEMA.pictures')"),
+    (
+        "interpolate(real[],real[],integer,regclass)",
+        Run,
+        "interpolate(ARRAY[1, 2]::real[], ARRAY[2, 1]::real[], 2, 'SCHEMA.codes')",
+    ),
+    (
+        "interpolate(bytea,bytea,integer,regclass)",
+        Run,
+        "interpolate(IMAGE, IMAGE, 2, 'SCHEMA.pictures')",
+    ),
     ("recommend(bigint,integer,regclass,bigint[],boolean)", Run, "recommend(1, 1, 'SCHEMA.shop')"),
     ("recommend(text,integer,regclass,text[],boolean)", Run, "recommend('1', 1, 'SCHEMA.shop')"),
     (
@@ -237,6 +255,14 @@ impl Models {
                  '{\"epochs\": 1, \"hidden\": 8, \"promote\": false}');
              SELECT teller.promote('people', 1)",
         );
+        owner.run(&format!(
+            r#"SELECT teller.train('codes', 'autoencoding',
+                   'SELECT ARRAY[i, 2 * i]::real[] AS features FROM generate_series(1, 9) i',
+                   '{{"hidden": 8, "latent": 2, "epochs": 1}}');
+               SELECT teller.train('pictures', 'autoencoding',
+                   'SELECT ''\x{GREY_PIXEL}''::bytea AS image FROM generate_series(1, 9)',
+                   '{{"input": {{"height": 1, "width": 1}}, "hidden": 8, "epochs": 1}}')"#
+        ));
         owner.run(&format!("GRANT USAGE ON SCHEMA {schema} TO public"));
         let mut roles = BTreeMap::new();
         for (name, granted, _) in ROLES {
@@ -247,7 +273,7 @@ impl Models {
                 "superuser" => root.run(&format!("ALTER ROLE {role} SUPERUSER")),
                 "pg_read_all_data" => root.run(&format!("GRANT {granted} TO {role}")),
                 _ => owner.run(&format!(
-                    "GRANT {granted} ON shop, rated, scans, intents, walks, people TO {role}"
+                    "GRANT {granted} ON shop, rated, scans, intents, walks, people, codes, pictures TO {role}"
                 )),
             }
             roles.insert(name, session);

@@ -1,0 +1,165 @@
+//! A trained autoencoder as it is asked: one row at a time, in the caller's thread alone. The
+//! weights are read where they lie, which may be a file mapped by many processes.
+
+use teller_numeric::{Control, Isa, activations};
+use teller_payload::SharedBytes;
+
+use super::batch::{loss, sum};
+use super::examples::{check_row, unit};
+use super::layout::{AutoencoderLayout, Layers};
+use super::likelihood::{Likelihood, divergence};
+use super::payload::{self, Stored};
+use crate::generative::perceptron::Perceptron;
+use crate::layer::{Dense, Layer, Pass, Results, Weights};
+use crate::{Error, LayerWeights};
+
+/// An autoencoder that answers. Rows are the plain numbers of the training data, those of images
+/// from 0 to 1 ([`Autoencoder::unit`]).
+pub struct Autoencoder {
+    pub(super) layers: Layers,
+    pub(super) stored: Stored,
+    variances: Vec<f32>,
+    isa: Option<Isa>,
+}
+
+impl Autoencoder {
+    /// Checks untrusted parts against each other.
+    pub fn load(layout: AutoencoderLayout, bytes: SharedBytes) -> Result<Self, Error> {
+        layout.check()?;
+        let layers = Layers::new(layout);
+        let stored = payload::read(&layers, bytes)?;
+        let weights = stored.payload.get(stored.weights);
+        let variances = Likelihood::variances(&weights[layers.log_variances.clone()]);
+        Ok(Self { layers, stored, variances, isa: None })
+    }
+
+    /// The same on a chosen instruction set.
+    pub fn on(self, isa: Isa) -> Self {
+        Self { isa: Some(isa), ..self }
+    }
+
+    /// What it is, beside its weights.
+    pub fn layout(&self) -> &AutoencoderLayout {
+        &self.layers.layout
+    }
+
+    /// Bytes held beside the payload.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + 3 * self.layers.layout.width * size_of::<f32>()
+    }
+
+    /// 8-bit values of an image as a row.
+    pub fn unit(raster: &[u8]) -> Vec<f32> {
+        let mut row = vec![0.0; raster.len()];
+        unit(raster, &mut row);
+        row
+    }
+
+    /// The code of a row: [`AutoencoderLayout::latent`] numbers, the mean of what it can be.
+    pub fn encode(&self, row: &[f32], control: &dyn Control) -> Result<Vec<f32>, Error> {
+        let (_, mut code) = self.distribution(row, control)?;
+        code.truncate(self.layers.layout.latent);
+        Ok(code)
+    }
+
+    /// The row that a code tells, as plain numbers.
+    pub fn decode(&self, code: &[f32], control: &dyn Control) -> Result<Vec<f32>, Error> {
+        check_row("codes", code, self.layers.layout.latent)?;
+        let mut row = self.through(&self.layers.decoder, code.to_vec(), control)?;
+        self.isa().vectorize(tell, (self.layers.layout.likelihood, &mut *row));
+        self.stored.scale.undo(&mut row);
+        Ok(row)
+    }
+
+    /// The row that is told by a row's code.
+    pub fn reconstruct(&self, row: &[f32], control: &dyn Control) -> Result<Vec<f32>, Error> {
+        self.decode(&self.encode(row, control)?, control)
+    }
+
+    /// How unlike those learned from a row is: the share of them, 0 to 1, that the network tells
+    /// with fewer nats. It is that of some thousands of them where there are more.
+    pub fn anomaly_score(&self, row: &[f32], control: &dyn Control) -> Result<f32, Error> {
+        let loss = self.loss(row, control)? as f32;
+        let losses = self.stored.payload.get(self.stored.losses);
+        let fewer = losses.partition_point(|&other| other < loss);
+        Ok(fewer as f32 / losses.len() as f32)
+    }
+
+    /// Nats that it takes to tell a row by the mean of its code.
+    pub fn loss(&self, row: &[f32], control: &dyn Control) -> Result<f64, Error> {
+        let (row, code) = self.distribution(row, control)?;
+        let mean = code[..self.layers.layout.latent].to_vec();
+        let mut output = self.through(&self.layers.decoder, mean, control)?;
+        let mut terms = vec![0.0; row.len()];
+        let likelihood = self.layers.layout.likelihood;
+        let arguments = (likelihood, &*row, &*self.variances, &mut *output, &mut *terms);
+        self.isa().vectorize(loss, arguments);
+        Ok(sum(&terms) + divergence(&code))
+    }
+
+    /// All trained numbers, in the order of the layers.
+    pub fn weights(&self) -> impl Iterator<Item = LayerWeights<'_>> {
+        let weights = self.stored.payload.get(self.stored.weights);
+        let arrays = self.layers.arrays().into_iter();
+        arrays.map(|(name, shape, range)| LayerWeights { name, shape, values: &weights[range] })
+    }
+
+    pub(super) fn isa(&self) -> Isa {
+        self.isa.unwrap_or_else(Isa::detect)
+    }
+
+    /// A row as the network sees it, with the means and the logarithms of the variances of its
+    /// code.
+    fn distribution(
+        &self,
+        row: &[f32],
+        control: &dyn Control,
+    ) -> Result<(Vec<f32>, Vec<f32>), Error> {
+        check_row("features", row, self.layers.layout.width)?;
+        let mut row = row.to_vec();
+        self.stored.scale.apply(&mut row);
+        let code = self.through(&self.layers.encoder, row.clone(), control)?;
+        Ok((row, code))
+    }
+
+    /// As [`Perceptron::forward`] does it, bit by bit, without threads.
+    fn through(
+        &self,
+        perceptron: &Perceptron,
+        mut values: Vec<f32>,
+        control: &dyn Control,
+    ) -> Result<Vec<f32>, Error> {
+        let pass = Pass { isa: self.isa(), control, noise: None };
+        let weights = self.stored.payload.get(self.stored.weights);
+        let last = perceptron.layers.len() - 1;
+        for (number, layer) in perceptron.layers.iter().enumerate() {
+            let (kernel, bias) = (&weights[layer.kernel.clone()], &weights[layer.bias.clone()]);
+            let mut output = vec![0.0; layer.units];
+            let dense = Dense { inputs: layer.inputs, units: layer.units, relu: false };
+            let results = Results { output: &mut output, saved: None };
+            let weights = Weights { kernel, bias, ..Weights::default() };
+            dense.forward(&pass, weights, &values, results, &mut [])?;
+            if number < last {
+                self.isa().vectorize(silu, &mut *output);
+            }
+            values = output;
+        }
+        Ok(values)
+    }
+}
+
+#[inline(always)]
+fn silu(values: &mut [f32]) {
+    values.iter_mut().for_each(|x| *x *= activations::sigmoid(*x));
+}
+
+#[inline(always)]
+fn tell((likelihood, outputs): (Likelihood, &mut [f32])) {
+    likelihood.tell(outputs);
+}
+
+impl std::fmt::Debug for Autoencoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Autoencoder").field(self.layout()).finish()
+    }
+}

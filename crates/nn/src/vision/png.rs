@@ -1,0 +1,20 @@
+//! Pictures that people see.
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+
+use crate::Error;
+
+/// The PNG of a raster of `height` x `width` x `channels` (1 for grey, 3 for red, green and blue).
+pub fn png(raster: &[u8], height: usize, width: usize, channels: usize) -> Result<Vec<u8>, Error> {
+    let expected = height * width * channels;
+    if raster.len() != expected {
+        return Err(Error::Raster { got: raster.len(), expected });
+    }
+    let color = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png)
+        .write_image(raster, width as u32, height as u32, color)
+        .map_err(|error| Error::Encoding(error.to_string()))?;
+    Ok(png)
+}

@@ -1,0 +1,374 @@
+//! Autoencoders: trainings that go on from checkpoints, the same bits everywhere, stored numbers
+//! that nobody trained, and how well real rows are told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    reason = "a failed test panics, errors are rare"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use teller_nn::{
+    Autoencoder, AutoencoderParams, Error, Examples, Likelihood, TrainingParams,
+    autoencoder_memory, evaluate_autoencoder, fit_autoencoder, fit_autoencoder_on,
+};
+use teller_numeric::{
+    Cancelled, CheckpointBytes, Control, Isa, Moment, Options, Step, Stream, Uninterrupted,
+};
+use teller_payload::{AlignedBytes, PayloadError, PayloadWriter, SharedBytes};
+
+const WIDTH: usize = 6;
+
+fn params(likelihood: Likelihood) -> AutoencoderParams {
+    let usual = AutoencoderParams::of(likelihood);
+    let training = TrainingParams { epochs: 3, batch_size: 32, ..usual.training };
+    AutoencoderParams { training, hidden: 16, latent: 2, ..usual }
+}
+
+/// Rows on a curve, and a little beside it.
+fn row(number: u64) -> Vec<f32> {
+    let mut stream = Stream::new(9, "curve", number);
+    let at = f64::from(stream.uniform()) * 6.0;
+    let place = |i: usize| (at + i as f64).sin() * 0.4 + 0.5 + 0.02 * stream.normal();
+    (0..WIDTH).map(place).map(|x| x.clamp(0.0, 1.0) as f32).collect()
+}
+
+fn examples(rows: u64) -> Examples {
+    let mut examples = Examples::numbers(u64::MAX);
+    (0..rows).for_each(|number| examples.push_numbers(&row(number)).unwrap());
+    examples
+}
+
+fn shared(bytes: &[u8]) -> SharedBytes {
+    Arc::new(AlignedBytes::from(bytes))
+}
+
+fn trained(likelihood: Likelihood) -> Autoencoder {
+    let mut params = params(likelihood);
+    (params.training.epochs, params.training.learning_rate) = (40, 0.005);
+    let fitted = fit_autoencoder(&params, &examples(400), None, &Uninterrupted);
+    fitted.unwrap().autoencoder().unwrap()
+}
+
+/// Keeps checkpoints, and ends the training after so many.
+struct Interrupting {
+    most: usize,
+    checkpoints: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Control for Interrupting {
+    fn check(&self) -> Result<(), Cancelled> {
+        if self.checkpoints.lock().unwrap().len() < self.most { Ok(()) } else { Err(Cancelled) }
+    }
+
+    fn report(&self, _step: Step) {}
+
+    fn checkpoint(&self, _moment: Moment, state: &dyn Fn() -> Option<CheckpointBytes>) {
+        self.checkpoints.lock().unwrap().push((*state().unwrap()).as_ref().to_vec());
+    }
+}
+
+#[test]
+fn a_training_that_was_interrupted_ends_like_one_that_was_not() {
+    let (params, examples) = (params(Likelihood::Gaussian), examples(200));
+    let whole = fit_autoencoder(&params, &examples, None, &Uninterrupted).unwrap();
+    for most in [1, 4, 7, 9, 15] {
+        let interrupting = Interrupting { most, checkpoints: Mutex::default() };
+        let error = fit_autoencoder(&params, &examples, None, &interrupting).unwrap_err();
+        assert_eq!(error, Error::Cancelled(Cancelled));
+        let last = interrupting.checkpoints.into_inner().unwrap().pop().unwrap();
+        let resume: SharedBytes = shared(&last);
+        let resumed = fit_autoencoder(&params, &examples, Some(resume.clone()), &Uninterrupted);
+        let resumed = resumed.unwrap();
+        assert_eq!(resumed.payload()[..], whole.payload()[..], "after {most} checkpoints");
+        assert_eq!(resumed.metrics(), whole.metrics());
+        let other = AutoencoderParams { beta: 2.0, ..params.clone() };
+        let error = fit_autoencoder(&other, &examples, Some(resume), &Uninterrupted).unwrap_err();
+        assert!(matches!(error, Error::Checkpoint(_)), "{error}");
+    }
+}
+
+#[test]
+fn threads_and_instruction_sets_change_no_bit() {
+    for likelihood in [Likelihood::Gaussian, Likelihood::Bernoulli] {
+        let (params, examples) = (params(likelihood), examples(100));
+        let mut answers = Vec::new();
+        let everywhere = Isa::available().into_iter().flat_map(|isa| [(1, isa), (2, isa)]);
+        for (threads, isa) in everywhere {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let fit = || fit_autoencoder_on(isa, &params, &examples, None, &Uninterrupted);
+            let fitted = pool.install(fit).unwrap();
+            let served = fitted.autoencoder().unwrap().on(isa);
+            let one = row(1000);
+            let told = served.reconstruct(&one, &Uninterrupted).unwrap();
+            let loss = served.loss(&one, &Uninterrupted).unwrap();
+            answers.push((fitted.payload().to_vec(), told, loss));
+        }
+        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+}
+
+#[test]
+fn what_is_unlike_the_training_rows_scores_higher() {
+    for likelihood in [Likelihood::Gaussian, Likelihood::Bernoulli] {
+        let model = trained(likelihood);
+        let scores = |row: &dyn Fn(u64) -> Vec<f32>| -> Vec<f32> {
+            let score = |number| model.anomaly_score(&row(number), &Uninterrupted).unwrap();
+            (2000..2100).map(score).collect()
+        };
+        let usual = scores(&row);
+        let mean = |scores: &[f32]| scores.iter().sum::<f32>() / scores.len() as f32;
+        assert!(usual.iter().all(|score| (0.0..=1.0).contains(score)));
+        assert!((0.3..0.7).contains(&mean(&usual)), "{likelihood:?}: {}", mean(&usual));
+        // The same numbers in another order lie on no such curve.
+        let shuffled = scores(&|number| {
+            let mut row = row(number);
+            row.swap(0, 3);
+            row.swap(1, 4);
+            row
+        });
+        let (usual, shuffled) = (mean(&usual), mean(&shuffled));
+        assert!(shuffled > usual + 0.1, "{likelihood:?}: {shuffled}, {usual}");
+    }
+}
+
+#[test]
+fn rows_and_codes_of_another_length_or_without_numbers_are_refused() {
+    let model = trained(Likelihood::Gaussian);
+    let length = |what, got, expected| Error::RowLength { what, got, expected };
+    let encoded = model.encode(&[0.0; 5], &Uninterrupted).unwrap_err();
+    assert_eq!(encoded, length("features", 5, WIDTH));
+    let decoded = model.decode(&[0.0; 3], &Uninterrupted).unwrap_err();
+    assert_eq!(decoded, length("codes", 3, 2));
+    let mut holes = row(0);
+    holes[4] = f32::NAN;
+    let error = model.anomaly_score(&holes, &Uninterrupted).unwrap_err();
+    assert!(error.to_string().contains("number 5 of the features is NaN"), "{error}");
+    let mut examples = examples(3);
+    assert_eq!(examples.push_numbers(&[1.0; 7]), Err(length("features", 7, WIDTH)));
+    assert!(examples.push_numbers(&holes).is_err());
+    assert!(examples.push_pixels(&[0; WIDTH]).is_err());
+    assert_eq!(examples.len(), 3);
+    let mut beyond = row(0);
+    beyond[0] = 1.5;
+    examples.push_numbers(&beyond).unwrap();
+    let fit = |likelihood| {
+        fit_autoencoder(&params(likelihood), &examples, None, &Uninterrupted).map(|_| ())
+    };
+    assert_eq!(fit(Likelihood::Bernoulli), Err(Error::Probability { got: 1.5 }));
+    assert_eq!(fit(Likelihood::Gaussian), Ok(()));
+    let none = Examples::numbers(0);
+    let error = fit_autoencoder(&params(Likelihood::Gaussian), &none, None, &Uninterrupted);
+    assert_eq!(error.unwrap_err(), Error::NoRows);
+}
+
+#[test]
+fn a_constant_column_and_a_single_row_are_learned() {
+    let mut examples = Examples::numbers(u64::MAX);
+    for number in 0..50 {
+        let mut row = row(number);
+        row.push(1e8);
+        examples.push_numbers(&row).unwrap();
+    }
+    let params = params(Likelihood::Gaussian);
+    let fitted = fit_autoencoder(&params, &examples, None, &Uninterrupted).unwrap();
+    let told = fitted.autoencoder().unwrap().decode(&[0.0; 2], &Uninterrupted).unwrap();
+    assert!((told[WIDTH] - 1e8).abs() < 100.0, "{told:?}");
+    let mut one = Examples::numbers(u64::MAX);
+    one.push_numbers(&row(0)).unwrap();
+    assert!(fit_autoencoder(&params, &one, None, &Uninterrupted).is_ok());
+}
+
+#[test]
+fn options_have_defaults_and_ranges() {
+    let read = |given: Value| {
+        let mut options = Options::new("vae", &given)?;
+        let usual = AutoencoderParams::of(Likelihood::Gaussian);
+        let params = AutoencoderParams::read(&mut options, usual)?;
+        options.finish().map(|()| params)
+    };
+    let usual = AutoencoderParams::of(Likelihood::Gaussian);
+    assert_eq!(read(json!({})), Ok(usual.clone()));
+    let given = json!({"likelihood": "bernoulli", "hidden": 64, "latent": 3, "beta": 4,
+                       "beta_warmup": 0.5, "patience": 2});
+    let mut training = usual.training.clone();
+    training.stopping.patience = 2;
+    let likelihood = Likelihood::Bernoulli;
+    let (hidden, latent, beta, beta_warmup) = (64, 3, 4.0, 0.5);
+    let expected = AutoencoderParams { training, likelihood, hidden, latent, beta, beta_warmup };
+    assert_eq!(read(given), Ok(expected));
+    for wrong in [
+        json!({"hidden": 7}),
+        json!({"latent": 0}),
+        json!({"latent": 257}),
+        json!({"beta": 0}),
+        json!({"beta_warmup": 1.1}),
+        json!({"likelihood": "poisson"}),
+        json!({"class_weights": "balanced"}),
+        json!({"monitor": "accuracy"}),
+    ] {
+        assert!(read(wrong.clone()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn memory_grows_with_what_needs_it() {
+    let (small, examples) = (params(Likelihood::Gaussian), examples(10));
+    let needed = |params: &AutoencoderParams, rows| autoencoder_memory(params, &examples, rows);
+    assert!(needed(&small, 1_000_000) > 1_000_000 * 4 * WIDTH as u64);
+    let large = AutoencoderParams { hidden: 2048, ..small.clone() };
+    assert!(needed(&large, 10) > needed(&small, 10) + 6 * 4 * 2048 * 2048);
+}
+
+proptest! {
+    #[test]
+    fn stored_numbers_that_were_changed_are_refused(place in 0usize..4096, byte in 1u8..) {
+        let fitted = fit_autoencoder(
+            &params(Likelihood::Gaussian), &examples(20), None, &Uninterrupted).unwrap();
+        let mut bytes = fitted.payload().to_vec();
+        let place = place % bytes.len();
+        bytes[place] ^= byte;
+        prop_assert!(Autoencoder::load(fitted.layout, shared(&bytes)).is_err());
+    }
+}
+
+#[test]
+fn stored_numbers_that_no_training_gives_are_refused() {
+    let fitted =
+        fit_autoencoder(&params(Likelihood::Gaussian), &examples(20), None, &Uninterrupted);
+    let layout = fitted.unwrap().layout;
+    let weights = vec![0.1; 6 * 16 + 16 + 17 * 16 + 17 * 4 + 3 * 16 + 17 * 16 + 17 * 6 + 6];
+    let load = |mean: &[f32], deviation: &[f32], losses: &[f32], more: bool| {
+        let mut writer = PayloadWriter::new();
+        let arrays =
+            [("weights", &*weights), ("mean", mean), ("deviation", deviation), ("losses", losses)];
+        for (name, numbers) in arrays {
+            writer.array(name, &[numbers.len()], numbers);
+        }
+        if more {
+            writer.array("more", &[1], &[1.0f32]);
+        }
+        Autoencoder::load(layout, Arc::new(writer.finish())).map(|_| ())
+    };
+    let (zeros, ones) = ([0.0; WIDTH], [1.0; WIDTH]);
+    assert_eq!(load(&zeros, &ones, &[1.0, 2.0], false), Ok(()));
+    for (mean, deviation, losses) in [
+        (&zeros[..5], &ones[..], &[1.0][..]),
+        (&[f32::NAN; WIDTH], &ones, &[1.0]),
+        (&zeros, &zeros, &[1.0]),
+        (&zeros, &[f32::INFINITY; WIDTH], &[1.0]),
+        (&zeros, &ones, &[]),
+        (&zeros, &ones, &[2.0, 1.0]),
+        (&zeros, &ones, &[1.0, f32::NAN]),
+    ] {
+        let error = load(mean, deviation, losses, false).unwrap_err();
+        assert!(matches!(error, Error::Payload(_)), "{error}");
+    }
+    let error = load(&zeros, &ones, &[1.0], true).unwrap_err();
+    assert!(matches!(error, Error::Payload(PayloadError::Directory(_))), "{error}");
+    for (width, hidden, latent) in [(0, 16, 2), (6, 0, 2), (6, 16, 0), (1 << 40, 16, 2)] {
+        let layout = teller_nn::AutoencoderLayout { width, hidden, latent, ..layout };
+        let bytes = shared(&[]);
+        assert!(matches!(Autoencoder::load(layout, bytes), Err(Error::TooLarge { .. })));
+    }
+}
+
+/// Rows of the credit defaults without their number, or nothing where the data is absent.
+fn credit() -> Option<Vec<Vec<f32>>> {
+    let folder = std::env::var_os("TELLER_DATA").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
+        PathBuf::from,
+    );
+    let Ok(text) = fs::read_to_string(folder.join("credit_default.tsv")) else {
+        println!("skipped: no credit_default.tsv in {}", folder.display());
+        return None;
+    };
+    let numbers = |line: &str| line.split('\t').skip(1).map(|x| x.parse().unwrap()).collect();
+    Some(text.lines().skip(1).map(numbers).collect())
+}
+
+/// The eigenvectors of a symmetric matrix by Jacobi's rotations, those of the largest values first.
+fn eigenvectors(matrix: &mut [Vec<f64>]) -> Vec<Vec<f64>> {
+    let n = matrix.len();
+    let unit = |i: usize| (0..n).map(|j| f64::from(u8::from(i == j))).collect();
+    let mut vectors: Vec<Vec<f64>> = (0..n).map(unit).collect();
+    for _ in 0..30 {
+        for (p, q) in (0..n).flat_map(|p| (p + 1..n).map(move |q| (p, q))) {
+            let angle = 0.5 * (2.0 * matrix[p][q]).atan2(matrix[q][q] - matrix[p][p]);
+            let (sin, cos) = angle.sin_cos();
+            for row in matrix.iter_mut() {
+                (row[p], row[q]) = (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);
+            }
+            for rows in [&mut *matrix, &mut vectors] {
+                let (low, high) = rows.split_at_mut(q);
+                for (a, b) in low[p].iter_mut().zip(&mut high[0]) {
+                    (*a, *b) = (cos * *a - sin * *b, sin * *a + cos * *b);
+                }
+            }
+        }
+    }
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&a, &b| matrix[b][b].total_cmp(&matrix[a][a]));
+    order.into_iter().map(|i| vectors[i].clone()).collect()
+}
+
+/// Mean squared error of standardized numbers of the rows held out, by so many principal components
+/// of the others.
+fn error_of_components(training: &[Vec<f32>], held_out: &[Vec<f32>], components: usize) -> f64 {
+    let (width, count) = (training[0].len(), training.len() as f64);
+    let column = |i: usize| training.iter().map(move |row| f64::from(row[i]));
+    let means: Vec<f64> = (0..width).map(|i| column(i).sum::<f64>() / count).collect();
+    let deviation =
+        |i: usize| (column(i).map(|x| (x - means[i]).powi(2)).sum::<f64>() / count).sqrt();
+    let deviations: Vec<f64> = (0..width).map(deviation).collect();
+    let standard = |row: &Vec<f32>| -> Vec<f64> {
+        (0..width).map(|i| (f64::from(row[i]) - means[i]) / deviations[i]).collect()
+    };
+    let mut covariance = vec![vec![0.0; width]; width];
+    for row in training.iter().map(standard) {
+        for (i, j) in (0..width).flat_map(|i| (0..width).map(move |j| (i, j))) {
+            covariance[i][j] += row[i] * row[j] / count;
+        }
+    }
+    let vectors = eigenvectors(&mut covariance);
+    let mut error = 0.0;
+    for row in held_out.iter().map(standard) {
+        let mut left = row.clone();
+        for vector in &vectors[..components] {
+            let length: f64 = row.iter().zip(vector).map(|(x, v)| x * v).sum();
+            left.iter_mut().zip(vector).for_each(|(x, v)| *x -= length * v);
+        }
+        error += left.iter().map(|x| x * x).sum::<f64>();
+    }
+    error / (held_out.len() * width) as f64
+}
+
+#[test]
+fn real_rows_are_told_better_than_by_as_many_principal_components() {
+    let Some(rows) = credit() else { return };
+    let (held_out, training): (Vec<_>, Vec<_>) = (0u64..)
+        .zip(rows)
+        .partition(|(number, _)| Stream::new(1, "held out", *number).below(5) == 0);
+    let [held_out, training] =
+        [held_out, training].map(|rows| rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>());
+    let gather = |rows: &[Vec<f32>]| {
+        let mut examples = Examples::numbers(u64::MAX);
+        rows.iter().for_each(|row| examples.push_numbers(row).unwrap());
+        examples
+    };
+    let mut params =
+        AutoencoderParams { hidden: 64, latent: 8, ..AutoencoderParams::of(Likelihood::Gaussian) };
+    (params.training.epochs, params.training.learning_rate) = (15, 0.003);
+    let fitted = fit_autoencoder(&params, &gather(&training), None, &Uninterrupted).unwrap();
+    let model = fitted.autoencoder().unwrap();
+    let figures = evaluate_autoencoder(&model, &gather(&held_out), &Uninterrupted).unwrap();
+    let error = figures.iter().find(|(name, _)| name == "mean_squared_error").unwrap().1;
+    let components = error_of_components(&training, &held_out, params.latent);
+    println!("{figures:?}; {components:.4} by principal components");
+    assert!(error < components, "{error}, {components} by principal components");
+}
