@@ -284,7 +284,7 @@ impl Models {
     fn fill(&self, text: &str) -> String {
         text.replace("SCHEMA", &self.schema)
             .replace("DATA", "SELECT 1 AS user_id, 4 AS item_id")
-            .replace("IMAGE", &format!("'\\x{GREY_PIXEL}'"))
+            .replace("IMAGE", &format!("'\\x{GREY_PIXEL}'::bytea"))
     }
 }
 
