@@ -176,7 +176,7 @@ pub const GATE: &str = "gate";
 impl Manifest {
     /// Whether it makes rows that tell of single ones that it has learned from.
     pub fn tells_of_rows(&self) -> bool {
-        self.metrics.get(PRIVATE).is_some_and(|private| *private == Value::from(0))
+        self.metrics.get(PRIVATE).is_some_and(|private| private.as_i64() == Some(0))
     }
 
     /// Whether the version was measured by a gate and did not pass.
