@@ -103,7 +103,7 @@ pub fn read(
     mut each: impl FnMut(&DataRow) -> Result<(), Error>,
 ) -> Result<RowsRead, Error> {
     let each = |_: &mut (), row: &DataRow| each(row);
-    Ok(read_rows(query, columns, Others::Refused, |_| (), each)?.1)
+    Ok(read_rows(query, columns, Others::Refused, |_| Ok(()), each)?.1)
 }
 
 /// As [`read`], of a query that may have any other columns: features. `begin` is told which, and
@@ -111,7 +111,7 @@ pub fn read(
 pub fn read_with_features<S>(
     query: Query,
     columns: &[Column],
-    begin: impl FnOnce(&[Feature]) -> S,
+    begin: impl FnOnce(&[Feature]) -> Result<S, Error>,
     each: impl FnMut(&mut S, &DataRow) -> Result<(), Error>,
 ) -> Result<(S, RowsRead), Error> {
     read_rows(query, columns, Others::Features, begin, each)
@@ -121,7 +121,7 @@ fn read_rows<S>(
     query: Query,
     columns: &[Column],
     others: Others,
-    begin: impl FnOnce(&[Feature]) -> S,
+    begin: impl FnOnce(&[Feature]) -> Result<S, Error>,
     each: impl FnMut(&mut S, &DataRow) -> Result<(), Error>,
 ) -> Result<(S, RowsRead), Error> {
     let digest = RowsDigest::default();
@@ -155,7 +155,7 @@ pub fn read_ids(query: Query, mut each: impl FnMut(IdRef)) -> Result<(), Error> 
         query,
         &[column],
         sources,
-        |_| (),
+        |_| Ok(()),
         &digest,
         |(), row| {
             if row.is_null(0) { Ok(()) } else { row.id(0, &mut each) }
@@ -169,7 +169,7 @@ fn run<S>(
     query: Query,
     columns: &[Column],
     sources: impl FnOnce(pg_sys::TupleDesc) -> Result<(Vec<Option<Source>>, Vec<Feature>), Error>,
-    begin: impl FnOnce(&[Feature]) -> S,
+    begin: impl FnOnce(&[Feature]) -> Result<S, Error>,
     digest: &RowsDigest,
     mut each: impl FnMut(&mut S, &DataRow) -> Result<(), Error>,
 ) -> Result<(S, u64), Error> {
@@ -180,7 +180,7 @@ fn run<S>(
             // SAFETY: the portal's descriptor is valid while it is open; it is closed when the
             // sandbox is left.
             let (sources, features) = sources(unsafe { (*portal).tupDesc })?;
-            let mut state = begin(&features);
+            let mut state = begin(&features)?;
             let mut rows = 0u64;
             // SAFETY: SPI is connected; what is fetched stays until it is freed.
             while let Some((table, fetched)) = unsafe { fetch(portal) } {

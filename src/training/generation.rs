@@ -114,18 +114,17 @@ impl Fit for Prepared<'_> {
 
 /// Reads the rows of a query into one table of at most `limit` bytes.
 pub fn read_rows(query: Query, limit: u64) -> Result<(Rows, RowsRead), Error> {
-    let (rows, read) = data::read_with_features(
+    data::read_with_features(
         query,
         &[],
-        |columns| -> Result<Rows, Error> {
+        |columns| {
             let types = columns.iter().map(ColumnType::of).collect::<Result<Vec<_>, _>>()?;
             let kinds = columns.iter().zip(&types);
             let table = Table::new(kinds.map(|(column, of)| (&*column.name, of.kind())));
             Ok(Rows { table, types })
         },
         |rows, row| {
-            // What is wrong with the columns is told when all is read.
-            let Ok(Rows { table, types }) = rows else { return Ok(()) };
+            let Rows { table, types } = rows;
             let mut values = vec![Value::Null; types.len()];
             for (column, value) in values.iter_mut().enumerate() {
                 row.feature(column, &mut |read| {
@@ -146,8 +145,7 @@ pub fn read_rows(query: Query, limit: u64) -> Result<(Rows, RowsRead), Error> {
             }
             Ok(())
         },
-    )?;
-    Ok((rows?, read))
+    )
 }
 
 /// A cell that owns its text.

@@ -95,7 +95,7 @@ fn read_features(
         &ITEM_COLUMNS,
         |features| {
             let columns = features.iter().map(|feature| (&*feature.name, feature.kind));
-            ItemFeaturesBuilder::new(columns, limit)
+            Ok(ItemFeaturesBuilder::new(columns, limit))
         },
         |items, row| {
             row.id(0, |item| items.item(item, interactions))??;
