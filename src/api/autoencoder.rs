@@ -4,6 +4,7 @@ use pgrx::Array;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::bridge::array;
 use crate::bridge::interrupts::StatementControl;
 use crate::cache::{self, Model};
 use crate::error::Error;
@@ -13,7 +14,7 @@ const MOST_STEPS: i32 = 1000;
 
 #[pg_extern(sql = false)]
 fn encode_features(features: Array<'_, f32>, model: pg_sys::Oid) -> Result<Vec<f32>, ErrorReport> {
-    Ok(encode(&*cache::production(model)?, &numbers(&features)?)?)
+    Ok(encode(&*cache::production(model)?, &numbers(features)?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -26,7 +27,7 @@ fn encode_image(image: &[u8], model: pg_sys::Oid) -> Result<Vec<f32>, ErrorRepor
 #[pg_extern(sql = false)]
 fn decode(latent: Array<'_, f32>, model: pg_sys::Oid) -> Result<Vec<f32>, ErrorReport> {
     let model = cache::production(model)?;
-    let latent = numbers(&latent)?;
+    let latent = numbers(latent)?;
     let network = model.autoencoder()?.network();
     Ok(network.decode(&latent, &StatementControl).map_err(Error::from)?)
 }
@@ -36,7 +37,7 @@ fn reconstruct_features(
     features: Array<'_, f32>,
     model: pg_sys::Oid,
 ) -> Result<Vec<f32>, ErrorReport> {
-    Ok(reconstruct(&*cache::production(model)?, &numbers(&features)?)?)
+    Ok(reconstruct(&*cache::production(model)?, &numbers(features)?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -52,7 +53,7 @@ fn anomaly_score_features(
     features: Array<'_, f32>,
     model: pg_sys::Oid,
 ) -> Result<f32, ErrorReport> {
-    Ok(anomaly_score(&*cache::production(model)?, &numbers(&features)?)?)
+    Ok(anomaly_score(&*cache::production(model)?, &numbers(features)?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -70,7 +71,7 @@ fn interpolate_features(
     model: pg_sys::Oid,
 ) -> Result<SetOfIterator<'static, Vec<f32>>, ErrorReport> {
     let model = cache::production(model)?;
-    let rows = between(&model, &numbers(&a)?, &numbers(&b)?, steps)?;
+    let rows = between(&model, &numbers(a)?, &numbers(b)?, steps)?;
     Ok(SetOfIterator::new(rows))
 }
 
@@ -116,7 +117,6 @@ fn between(model: &Model, a: &[f32], b: &[f32], steps: i32) -> Result<Vec<Vec<f3
 }
 
 /// All numbers of an array.
-fn numbers(array: &Array<'_, f32>) -> Result<Vec<f32>, Error> {
-    let known: Option<Vec<f32>> = array.iter().collect();
-    known.ok_or(Error::NullArgument("an array of numbers must have no NULL"))
+fn numbers(array: Array<'_, f32>) -> Result<Vec<f32>, Error> {
+    Ok(array::numbers(array, "an array of numbers must have no NULL")?.0)
 }

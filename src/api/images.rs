@@ -3,6 +3,7 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::api::ranked::ranked;
 use crate::cache;
 use crate::error::Error;
 use crate::settings::DefaultModel;
@@ -55,10 +56,5 @@ fn classify(image: &[u8], model: Option<pg_sys::Oid>) -> Result<String, Error> {
 fn probabilities(image: &[u8], model: Option<pg_sys::Oid>) -> Result<Vec<(String, f32)>, Error> {
     let model = cache::served(model, DefaultModel::Image)?;
     let images = model.images()?;
-    let labels = images.classifier().labels();
-    let mut rows: Vec<(String, f32)> = images
-        .probabilities(image, |row| labels.iter().cloned().zip(row.iter().copied()).collect())?;
-    // Stable: equal probabilities keep the order of the labels.
-    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
-    Ok(rows)
+    images.probabilities(image, |row| ranked(images.classifier().labels(), row))
 }

@@ -10,6 +10,7 @@ mod ids;
 mod images;
 mod metrics;
 mod numbers;
+mod ranked;
 mod ratings;
 mod recommend;
 mod registry;

@@ -4,9 +4,13 @@ use pgrx::Array;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::api::ranked::ranked;
 use crate::bridge::array;
 use crate::cache;
 use crate::error::Error;
+
+/// What is wrong with an array that has one.
+const NULLS: &str = "a sequence and its static numbers have no NULLs";
 
 #[pg_extern(sql = false)]
 fn classify_sequence(
@@ -15,8 +19,8 @@ fn classify_sequence(
     statics: Option<Array<'_, f32>>,
 ) -> Result<Option<String>, ErrorReport> {
     let Some((sequence, model)) = sequence.zip(model) else { return Ok(None) };
-    let best = probabilities(sequence, model, statics)?.into_iter().next();
-    Ok(best.map(|(label, _)| label))
+    let best = |labels: &[String], row: &[f32]| labels[teller_nn::best(row)].clone();
+    Ok(Some(ask(sequence, model, statics, best)?))
 }
 
 #[pg_extern(sql = false)]
@@ -26,39 +30,24 @@ fn sequence_probabilities(
     statics: Option<Array<'_, f32>>,
 ) -> Result<TableIterator<'static, (name!(label, String), name!(probability, f32))>, ErrorReport> {
     let asked = sequence.zip(model);
-    let rows =
-        asked.map(|(sequence, model)| probabilities(sequence, model, statics)).transpose()?;
+    let rows = asked.map(|(sequence, model)| ask(sequence, model, statics, ranked)).transpose()?;
     Ok(TableIterator::new(rows.unwrap_or_default()))
 }
 
-/// The most probable first.
-fn probabilities(
+/// Calls `read` with the labels and their probabilities.
+fn ask<T>(
     sequence: Array<'_, f32>,
     model: pg_sys::Oid,
     statics: Option<Array<'_, f32>>,
-) -> Result<Vec<(String, f32)>, Error> {
+    read: impl FnOnce(&[String], &[f32]) -> T,
+) -> Result<T, Error> {
     let model = cache::production(model)?;
     let sequences = model.sequences()?;
     let labels = sequences.classifier().labels();
-    let (statics, _) = match statics {
-        Some(statics) => numbers(statics)?,
-        None => (Vec::new(), 1),
+    let statics = match statics {
+        Some(statics) => array::numbers(statics, NULLS)?.0,
+        None => Vec::new(),
     };
-    let (sequence, features) = numbers(sequence)?;
-    let read = |row: &[f32]| labels.iter().cloned().zip(row.iter().copied()).collect();
-    let mut rows: Vec<(String, f32)> =
-        sequences.probabilities((&sequence, features), &statics, read)?;
-    // Stable: equal probabilities keep the order of the labels.
-    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
-    Ok(rows)
-}
-
-fn numbers(array: Array<'_, f32>) -> Result<(Vec<f32>, usize), Error> {
-    // SAFETY: pgrx has made sure of the type and of a plain array.
-    unsafe {
-        array::read_reals(array.into_array_type().cast_mut(), |numbers| match numbers {
-            Some((numbers, width)) => Ok((numbers.to_vec(), width)),
-            None => Err(Error::NullArgument("a sequence and its static numbers have no NULLs")),
-        })
-    }
+    let (sequence, features) = array::numbers(sequence, NULLS)?;
+    sequences.probabilities((&sequence, features), &statics, |row| read(labels, row))
 }

@@ -3,6 +3,7 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::api::ranked::ranked;
 use crate::cache;
 use crate::error::Error;
 
@@ -38,10 +39,5 @@ fn explain_text(
 fn probabilities(text: &str, model: pg_sys::Oid) -> Result<Vec<(String, f32)>, Error> {
     let model = cache::production(model)?;
     let texts = model.texts()?;
-    let labels = texts.classifier().labels();
-    let mut rows: Vec<(String, f32)> = texts
-        .probabilities(text, |row| labels.iter().cloned().zip(row.iter().copied()).collect())?;
-    // Stable: equal probabilities keep the order of the labels.
-    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
-    Ok(rows)
+    texts.probabilities(text, |row| ranked(texts.classifier().labels(), row))
 }

@@ -6,7 +6,7 @@
 use std::ptr::NonNull;
 
 use pgrx::array::RawArray;
-use pgrx::{AnyArray, FromDatum, pg_sys};
+use pgrx::{AnyArray, Array, FromDatum, pg_sys};
 
 use crate::error::Error;
 
@@ -49,6 +49,18 @@ pub fn real_array(numbers: &[f32]) -> Option<AnyArray> {
             array
         };
         AnyArray::from_polymorphic_datum(array.into(), false, pg_sys::FLOAT4ARRAYOID)
+    }
+}
+
+/// A copy of the numbers of an argument, row by row, and how many each row has, as [`read_reals`];
+/// `nulls` says what is wrong where one is NULL.
+pub fn numbers(array: Array<'_, f32>, nulls: &'static str) -> Result<(Vec<f32>, usize), Error> {
+    // SAFETY: pgrx has made sure of the type and of a plain array.
+    unsafe {
+        read_reals(array.into_array_type().cast_mut(), |numbers| match numbers {
+            Some((numbers, width)) => Ok((numbers.to_vec(), width)),
+            None => Err(Error::NullArgument(nulls)),
+        })
     }
 }
 
