@@ -1,6 +1,5 @@
 //! What an architecture costs, layer by layer, without training it.
 
-use crate::layer::flatten;
 use crate::network::{Network, Placing, Purpose};
 use crate::{Activation, Architecture, ArchitectureError, Block, LayerSpec, Residual, Shape};
 
@@ -74,8 +73,7 @@ fn describe(
     let layer = placing.layer(&[spec])?.map(|made| made.layer);
     let output = match &layer {
         Some(layer) => layer.output(),
-        None if spec == LayerSpec::Flatten => flatten(input),
-        None => input,
+        None => placing.reshaped(spec)?,
     };
     let kernel = layer.as_ref().and_then(|layer| layer.kernel_shape());
     let parameters = kernel.map_or(0, |kernel| {
@@ -108,13 +106,17 @@ fn flops(spec: LayerSpec, input: Shape, output: Shape) -> u64 {
         LayerSpec::Conv2d { kernel, groups, .. } => {
             products((kernel * kernel) as u64 * channels / groups as u64)
         }
+        LayerSpec::ConvTranspose2d { filters, kernel, activation, .. } => {
+            let products = (kernel * kernel * filters * input.len()) as u64;
+            2 * products + activation_flops(activation, values)
+        }
         LayerSpec::Dense { .. } => products(channels),
         LayerSpec::MaxPool2d { size, .. } | LayerSpec::AvgPool2d { size, .. } => {
             (size * size) as u64 * values
         }
         LayerSpec::GlobalAvgPool2d => input.len() as u64,
         LayerSpec::BatchNorm2d { .. } => 2 * values,
-        LayerSpec::Flatten | LayerSpec::Dropout { .. } => 0,
+        LayerSpec::Flatten | LayerSpec::Reshape { .. } | LayerSpec::Dropout { .. } => 0,
         LayerSpec::Relu
         | LayerSpec::LeakyRelu { .. }
         | LayerSpec::Gelu
@@ -151,6 +153,23 @@ mod tests {
         let summaries = Architecture::named("reference").unwrap().describe(10).unwrap();
         assert_eq!(summaries[0].memory, (320 + 26 * 26 * 32) * 4);
         assert!(Architecture::named("reference").unwrap().describe(11).is_ok());
+    }
+
+    #[test]
+    fn a_transposed_convolution_costs_its_kernel_for_every_pixel_that_it_reads() {
+        let layers = serde_json::json!([
+            {"type": "conv_transpose2d", "filters": 3, "kernel": 4, "stride": 2,
+             "padding": "same", "activation": "tanh"},
+            {"type": "reshape", "height": 128, "width": 3, "channels": 1},
+            {"type": "flatten"}, {"type": "dense", "units": "classes"}, {"type": "softmax"}
+        ]);
+        let input = serde_json::json!({"height": 4, "width": 8, "channels": 1});
+        let given = serde_json::json!({"input": input, "layers": layers});
+        let layers = Architecture::from_json(&given).unwrap().describe(2).unwrap();
+        let first = &layers[0];
+        assert_eq!(first.output, Shape::Image { height: 8, width: 16, channels: 3 });
+        assert_eq!((first.parameters, first.flops), (16 * 3 + 3, 2 * 16 * 3 * 32 + 384));
+        assert_eq!(layers[1].flops, 0);
     }
 
     #[test]

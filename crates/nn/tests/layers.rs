@@ -114,6 +114,29 @@ fn a_depthwise_and_dilated_network_learns() {
 }
 
 #[test]
+fn a_network_that_enlarges_learns() {
+    let network = architecture(json!([
+        {"type": "conv2d", "filters": 6, "kernel": 4, "stride": 4, "activation": "leaky_relu"},
+        {"type": "flatten"},
+        {"type": "reshape", "height": 2, "width": 2, "channels": 6},
+        {"type": "conv_transpose2d", "filters": 5, "kernel": 4, "stride": 2, "padding": "same"},
+        {"type": "batch_norm2d"},
+        {"type": "leaky_relu"},
+        {"type": "conv_transpose2d", "filters": 3, "kernel": 3, "stride": 2,
+            "activation": "tanh"},
+        {"type": "flatten"},
+        {"type": "dense", "units": "classes"},
+        {"type": "softmax"}
+    ]));
+    let first = train(Isa::SCALAR, 1, &network, 12);
+    for isa in Isa::available() {
+        assert_eq!(*first.payload(), *train(isa, 3, &network, 12).payload(), "{}", isa.name());
+    }
+    let right = accuracy(&first, &rows(200, 2));
+    assert!(right > 0.95, "{right}");
+}
+
+#[test]
 fn lenet5_reads_digits() {
     let Some([learned, held_out]) = common::mnist([4000, 1000]) else { return };
     let lenet = Architecture::named("lenet5").unwrap();

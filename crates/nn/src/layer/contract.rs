@@ -16,6 +16,9 @@ fn layers() -> Vec<Box<dyn Layer>> {
         let reach = Reach { kernel, stride, dilation, padding };
         Box::new(GroupedConv2d::new(image, filters, groups, reach).unwrap())
     };
+    let transposed = |image, filters, kernel, stride, padding| -> Box<dyn Layer> {
+        Box::new(ConvTranspose2d::new(image, filters, kernel, stride, padding).unwrap())
+    };
     let pool = |image, size, stride| -> Box<dyn Layer> {
         Box::new(MaxPool2d::new(image, size, stride).unwrap())
     };
@@ -55,6 +58,11 @@ fn layers() -> Vec<Box<dyn Layer>> {
         grouped((7, 6, 5), 5, 5, (3, 2, 1), Same),
         grouped((9, 8, 3), 6, 3, (2, 1, 3), Valid),
         grouped((8, 9, 2), 17, 1, (3, 2, 2), Same),
+        transposed((4, 3, 5), 3, 4, 2, Same),
+        transposed((3, 4, 2), 17, 3, 2, Valid),
+        transposed((5, 4, 30), 1, 5, 2, Same),
+        transposed((3, 5, 3), 6, 2, 3, Same),
+        transposed((2, 3, 26), 18, 3, 1, Same),
         pool((6, 7, 5), 2, 2),
         pool((7, 7, 19), 3, 2),
         pool((8, 8, 1), 2, 3),
@@ -379,6 +387,45 @@ proptest! {
         let expected = Trial { layer: &plain, kernel: zeros, ..Trial::new(&layer, seed) };
         for (got, expected) in output.iter().zip(expected.forward(Isa::detect(), 0..2)) {
             prop_assert!((got - expected).abs() < 1e-4, "{got} {expected}");
+        }
+    }
+
+    #[test]
+    fn transposed_convolution_is_its_definition(
+        (height, width, channels) in (1..6usize, 1..6usize, 1..4usize),
+        (filters, kernel, stride) in (1..4usize, 1..6usize, 1..4usize),
+        same in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let padding = if same { Padding::Same } else { Padding::Valid };
+        let layer =
+            ConvTranspose2d::new((height, width, channels), filters, kernel, stride, padding);
+        let layer = layer.unwrap();
+        let trial = Trial::new(&layer, seed);
+        let (rows, columns, before) = match same {
+            true => (height * stride, width * stride, kernel.saturating_sub(stride) / 2),
+            false => ((height - 1) * stride + kernel, (width - 1) * stride + kernel, 0),
+        };
+        prop_assert_eq!(layer.input(), Shape::Image { height, width, channels });
+        let shape = Shape::Image { height: rows, width: columns, channels: filters };
+        prop_assert_eq!(layer.output(), shape);
+        let mut sums: Vec<f64> =
+            (0..shape.len()).map(|at| f64::from(trial.bias[at % filters])).collect();
+        for at in 0..height * width * kernel * kernel {
+            let (pixel, tap) = (at / (kernel * kernel), at % (kernel * kernel));
+            let y = (pixel / width * stride + tap / kernel).checked_sub(before);
+            let x = (pixel % width * stride + tap % kernel).checked_sub(before);
+            let (Some(y), Some(x)) = (y.filter(|&y| y < rows), x.filter(|&x| x < columns)) else {
+                continue;
+            };
+            for (c, f) in (0..channels).flat_map(|c| (0..filters).map(move |f| (c, f))) {
+                let value = f64::from(trial.input[pixel * channels + c]);
+                let weight = f64::from(trial.kernel[(tap * channels + c) * filters + f]);
+                sums[(y * columns + x) * filters + f] += value * weight;
+            }
+        }
+        for (got, sum) in trial.forward(Isa::detect(), 0..1).iter().zip(sums) {
+            prop_assert!((f64::from(*got) - sum).abs() < 1e-4, "{got} {sum}");
         }
     }
 

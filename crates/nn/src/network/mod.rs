@@ -10,7 +10,7 @@ use std::ops::Range;
 pub(crate) use placing::Placing;
 use serde::{Deserialize, Serialize};
 
-use crate::layer::{BatchNorm2d, Initialization, Layer, Sum, Weights, flatten};
+use crate::layer::{BatchNorm2d, Initialization, Layer, Sum, Weights};
 use crate::{Activation, Architecture, ArchitectureError, Block, LayerSpec, Residual, Shape};
 
 /// Most numbers in the kernels of a network, and in the values of one image: 1 GiB each.
@@ -48,7 +48,7 @@ pub(crate) enum Purpose {
     Serving(Arithmetic),
 }
 
-/// The layers that compute; flattening and the softmax at the end are none.
+/// The layers that compute; changes of shape and the softmax at the end are none.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) input: Shape,
@@ -355,9 +355,7 @@ impl Builder {
         let Some(&spec) = specs.first() else { return Ok(1) };
         let placing = self.placing(format!("{prefix}{index}"), index);
         let Some(made) = placing.layer(specs)? else {
-            if spec == LayerSpec::Flatten {
-                self.tip.shape = flatten(self.tip.shape);
-            }
+            self.tip.shape = placing.reshaped(spec)?;
             return Ok(1);
         };
         let mut placed = self.placed(&placing, spec.kind(), made.layer)?;

@@ -2,8 +2,8 @@
 
 use super::{Arithmetic, LIMIT, Purpose};
 use crate::layer::{
-    AvgPool2d, BatchNorm2d, Conv2d, Curve, Dense, Dropout, Elementwise, GroupedConv2d,
-    Initialization, Layer, MaxPool2d, Reach,
+    AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d, Curve, Dense, Dropout, Elementwise,
+    GroupedConv2d, Initialization, Layer, MaxPool2d, Reach,
 };
 use crate::{Activation, ArchitectureError, LayerSpec, Shape};
 
@@ -60,6 +60,12 @@ impl Placing {
         let made = match spec {
             LayerSpec::Conv2d { .. } if spec.is_grouped() => self.grouped_conv2d(spec, specs)?,
             LayerSpec::Conv2d { .. } => self.conv2d(spec, specs)?,
+            LayerSpec::ConvTranspose2d { filters, kernel, stride, padding, activation } => {
+                let conv =
+                    ConvTranspose2d::new(self.image(spec)?, filters, kernel, stride, padding);
+                let conv = conv.ok_or_else(|| self.misfit(spec, "a smaller image".to_owned()))?;
+                self.plain(conv, activation, specs)
+            }
             LayerSpec::Dense { units, activation } => {
                 let inputs = self.vector(spec)?;
                 let fused = self.fused(activation, specs);
@@ -105,7 +111,9 @@ impl Placing {
                 }
                 return Ok(None);
             }
-            LayerSpec::Flatten | LayerSpec::Dropout { .. } => return Ok(None),
+            LayerSpec::Flatten | LayerSpec::Reshape { .. } | LayerSpec::Dropout { .. } => {
+                return Ok(None);
+            }
         };
         Ok(Some(made))
     }
@@ -157,15 +165,40 @@ impl Placing {
         let reach = Reach { kernel, stride, dilation, padding };
         let conv = GroupedConv2d::new(image, filters, groups, reach);
         let conv = conv.ok_or_else(|| self.too_small(spec, (kernel - 1) * dilation + 1))?;
+        Ok(self.plain(conv, activation, specs))
+    }
+
+    /// A convolution that leaves its activation to a layer.
+    fn plain(
+        &self,
+        conv: impl Layer + 'static,
+        activation: Activation,
+        specs: &[LayerSpec],
+    ) -> Made {
         let norm = self.norm(activation, specs);
         let fused = Fused { norm, relu: false, taken: 1 + usize::from(norm.is_some()) };
-        Ok(Made {
+        Made {
             folded: fused.batch_norm(conv.output()),
             initialization: started_by(activation, specs),
             after: activation.layer(),
             taken: fused.taken,
             ..Made::one(conv)
-        })
+        }
+    }
+
+    /// What a layer that computes nothing gives.
+    pub(crate) fn reshaped(&self, spec: LayerSpec) -> Result<Shape, ArchitectureError> {
+        match spec {
+            LayerSpec::Flatten => Ok(Shape::Vector(self.shape.len())),
+            LayerSpec::Reshape { height, width, channels } => {
+                let shape = Shape::Image { height, width, channels };
+                match shape.len() == self.shape.len() {
+                    true => Ok(shape),
+                    false => Err(self.misfit(spec, format!("{} values", shape.len()))),
+                }
+            }
+            _ => Ok(self.shape),
+        }
     }
 
     /// What goes into a layer of this activation that can rectify.

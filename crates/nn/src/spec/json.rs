@@ -12,8 +12,9 @@ use crate::layer::Padding;
 const RESIDUAL: &str = "residual";
 
 /// The types of layers; a residual block takes those before its own.
-const LAYER_TYPES: [&str; 15] = [
+const LAYER_TYPES: [&str; 17] = [
     "conv2d",
+    "conv_transpose2d",
     "max_pool2d",
     "avg_pool2d",
     "global_avg_pool2d",
@@ -25,11 +26,12 @@ const LAYER_TYPES: [&str; 15] = [
     "sigmoid",
     "tanh",
     "flatten",
+    "reshape",
     "dropout",
     RESIDUAL,
     "softmax",
 ];
-const INNER_TYPES: &[&str] = LAYER_TYPES.split_at(13).0;
+const INNER_TYPES: &[&str] = LAYER_TYPES.split_at(15).0;
 
 const MAX_LAYERS: usize = 256;
 
@@ -137,7 +139,7 @@ impl Residual {
             "type": RESIDUAL,
             "layers": layers,
             "shortcut": shortcut,
-            "activation": activation_name(self.activation),
+            "activation": name_of(&ACTIVATIONS, self.activation),
         })
     }
 }
@@ -175,11 +177,17 @@ impl LayerSpec {
                     stride: options.integer("stride", 1, 1..=63)? as usize,
                     dilation: options.integer("dilation", 1, 1..=63)? as usize,
                     groups,
-                    padding: options
-                        .choice("padding", &[("valid", Padding::Valid), ("same", Padding::Same)])?,
+                    padding: options.choice("padding", &PADDINGS)?,
                     activation: options.choice("activation", &ACTIVATIONS)?,
                 }
             }
+            "conv_transpose2d" => Self::ConvTranspose2d {
+                filters: required(&mut options, &subject, "filters", 4096)?,
+                kernel: required(&mut options, &subject, "kernel", 63)?,
+                stride: options.integer("stride", 1, 1..=63)? as usize,
+                padding: options.choice("padding", &PADDINGS)?,
+                activation: options.choice("activation", &ACTIVATIONS)?,
+            },
             "max_pool2d" => {
                 let size = options.integer("size", 2, 1..=63)?;
                 let stride = options.integer("stride", size, 1..=63)?;
@@ -214,6 +222,11 @@ impl LayerSpec {
             "sigmoid" => Self::Sigmoid,
             "tanh" => Self::Tanh,
             "flatten" => Self::Flatten,
+            "reshape" => Self::Reshape {
+                height: required(&mut options, &subject, "height", 4096)?,
+                width: required(&mut options, &subject, "width", 4096)?,
+                channels: required(&mut options, &subject, "channels", 4096)?,
+            },
             "dropout" => Self::Dropout { rate: options.number("rate", 0.5, 0.0..=0.95)? },
             _ => Self::Softmax,
         };
@@ -238,8 +251,16 @@ impl LayerSpec {
                 "stride": stride,
                 "dilation": dilation,
                 "groups": groups,
-                "padding": match padding { Padding::Valid => "valid", Padding::Same => "same" },
-                "activation": activation_name(last),
+                "padding": name_of(&PADDINGS, padding),
+                "activation": name_of(&ACTIVATIONS, last),
+            }),
+            Self::ConvTranspose2d { filters, kernel, stride, padding, activation: last } => json!({
+                "type": self.kind(),
+                "filters": filters,
+                "kernel": kernel,
+                "stride": stride,
+                "padding": name_of(&PADDINGS, padding),
+                "activation": name_of(&ACTIVATIONS, last),
             }),
             Self::MaxPool2d { size, stride } | Self::AvgPool2d { size, stride } => {
                 json!({"type": self.kind(), "size": size, "stride": stride})
@@ -247,10 +268,13 @@ impl LayerSpec {
             Self::Dense { units, activation: last } => json!({
                 "type": self.kind(),
                 "units": units.map_or(json!("classes"), |units| json!(units)),
-                "activation": activation_name(last),
+                "activation": name_of(&ACTIVATIONS, last),
             }),
             Self::BatchNorm2d { momentum, epsilon } => {
                 json!({"type": self.kind(), "momentum": momentum, "epsilon": epsilon})
+            }
+            Self::Reshape { height, width, channels } => {
+                json!({"type": self.kind(), "height": height, "width": width, "channels": channels})
             }
             Self::Dropout { rate } => json!({"type": self.kind(), "rate": rate}),
             Self::LeakyRelu { slope } => json!({"type": self.kind(), "slope": slope}),
@@ -274,9 +298,10 @@ const ACTIVATIONS: [(&str, Activation); 6] = [
     ("tanh", Activation::Tanh),
 ];
 
-fn activation_name(activation: Activation) -> Option<&'static str> {
-    let known = ACTIVATIONS.into_iter().find(|(_, known)| *known == activation);
-    known.map(|(name, _)| name)
+const PADDINGS: [(&str, Padding); 2] = [("valid", Padding::Valid), ("same", Padding::Same)];
+
+fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> Option<&'static str> {
+    names.iter().find(|(_, known)| *known == value).map(|(name, _)| *name)
 }
 
 /// A list of layers, of at least so many.

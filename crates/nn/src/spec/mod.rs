@@ -93,6 +93,19 @@ pub enum LayerSpec {
         /// What its outputs go through.
         activation: Activation,
     },
+    /// `conv_transpose2d`: `filters`, square `kernel`, `stride` (1), `padding` (`valid` or `same`).
+    ConvTranspose2d {
+        /// Channels of the output, 1 to 4096.
+        filters: usize,
+        /// Rows and columns of the kernel, 1 to 63.
+        kernel: usize,
+        /// Pixels of the output from what one pixel reaches to what the next does, 1 to 63.
+        stride: usize,
+        /// `Same` for an output that is `stride` times as large, `Valid` for all that is reached.
+        padding: Padding,
+        /// What its outputs go through.
+        activation: Activation,
+    },
     /// `max_pool2d`: `size` (2), `stride` (the size).
     MaxPool2d {
         /// Rows and columns of the square, 1 to 63.
@@ -139,6 +152,15 @@ pub enum LayerSpec {
     Tanh,
     /// `flatten`.
     Flatten,
+    /// `reshape`: `height`, `width`, `channels`, of as many values as there are.
+    Reshape {
+        /// Rows of the image, 1 to 4096.
+        height: usize,
+        /// Columns of the image, 1 to 4096.
+        width: usize,
+        /// Values of a pixel, 1 to 4096.
+        channels: usize,
+    },
     /// `dropout`: `rate`.
     Dropout {
         /// Share of values dropped in training, 0 to 0.95.
@@ -281,7 +303,9 @@ impl LayerSpec {
     /// What its outputs go through.
     pub(crate) fn activation(self) -> Activation {
         match self {
-            Self::Conv2d { activation, .. } | Self::Dense { activation, .. } => activation,
+            Self::Conv2d { activation, .. }
+            | Self::ConvTranspose2d { activation, .. }
+            | Self::Dense { activation, .. } => activation,
             _ => Activation::None,
         }
     }
@@ -295,6 +319,7 @@ impl LayerSpec {
     pub fn kind(self) -> &'static str {
         match self {
             Self::Conv2d { .. } => "conv2d",
+            Self::ConvTranspose2d { .. } => "conv_transpose2d",
             Self::MaxPool2d { .. } => "max_pool2d",
             Self::AvgPool2d { .. } => "avg_pool2d",
             Self::GlobalAvgPool2d => "global_avg_pool2d",
@@ -306,6 +331,7 @@ impl LayerSpec {
             Self::Sigmoid => "sigmoid",
             Self::Tanh => "tanh",
             Self::Flatten => "flatten",
+            Self::Reshape { .. } => "reshape",
             Self::Dropout { .. } => "dropout",
             Self::Softmax => "softmax",
         }

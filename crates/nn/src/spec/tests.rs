@@ -62,6 +62,15 @@ fn errors_name_the_layer_and_what_would_be_right() {
     );
     let error = message(with(&[flatten.clone(), json!({"type": "max_pool2d"})]));
     assert_eq!(error, "layer 1 (max_pool2d) gets a vector of 784, expected an image");
+    let larger = json!({"type": "conv_transpose2d", "filters": 2, "kernel": 3, "stride": 2});
+    let error = message(with(&[larger.clone()]));
+    assert_eq!(
+        error,
+        "layer 1 (dense) gets an image of 57 x 57 x 2, expected a vector: put a flatten layer \
+         before it"
+    );
+    let error = message(with(&[flatten.clone(), larger]));
+    assert_eq!(error, "layer 1 (conv_transpose2d) gets a vector of 784, expected an image");
     let error = message(read(json!([flatten, {"type": "dense", "units": 9}, {"type": "softmax"}])));
     assert_eq!(
         error,
@@ -72,6 +81,9 @@ fn errors_name_the_layer_and_what_would_be_right() {
         error,
         "option \"filters\" of layer 0 (conv2d) is missing, expected a whole number between 1 and 4096"
     );
+    let shape = json!({"type": "reshape", "height": 7, "width": 7, "channels": 8});
+    let error = message(with(&[flatten.clone(), shape]));
+    assert_eq!(error, "layer 1 (reshape) gets a vector of 784, expected 392 values");
     let error = message(with(&[json!({"type": "conv", "filters": 3})]));
     assert!(error.starts_with("layer 0 has the type \"conv\", expected one of conv2d"), "{error}");
     let Err(ArchitectureError::UnknownType { nearest, .. }) = with(&[json!({"type": "conv"})])
@@ -166,6 +178,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     let words = prop::sample::select(vec![
         "type",
         "conv2d",
+        "conv_transpose2d",
+        "reshape",
         "max_pool2d",
         "avg_pool2d",
         "global_avg_pool2d",

@@ -16,7 +16,7 @@ impl Conv2d {
         self.rows.padding + self.columns.padding > 0
     }
 
-    fn padded_len(&self) -> usize {
+    pub(super) fn padded_len(&self) -> usize {
         match self.is_padded() {
             true => self.rows.padded() * self.columns.padded() * self.channels,
             false => 0,
@@ -38,7 +38,7 @@ impl Conv2d {
     }
 
     /// The image with its zeros around it.
-    fn pad<'a>(&self, image: &'a [f32], scratch: &'a mut [f32]) -> &'a [f32] {
+    pub(super) fn pad<'a>(&self, image: &'a [f32], scratch: &'a mut [f32]) -> &'a [f32] {
         match self.is_padded() {
             true => self.frame(image, self.columns.padded(), scratch),
             false => image,

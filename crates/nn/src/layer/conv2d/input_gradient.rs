@@ -8,7 +8,7 @@ use teller_numeric::{Cancelled, Isa};
 
 use super::direct::Pooled;
 use super::{Conv2d, Side};
-use crate::layer::{Ends, Layer, Pass, transpose};
+use crate::layer::{Layer, Pass, transpose};
 
 /// Pixels of the input along one direction, `stride` apart.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +55,21 @@ impl Conv2d {
         (self.rows.output + 2 * self.margin()) * self.surrounded_width() * self.filters
     }
 
-    /// Phase after phase the numbers that reach it, the last one first, each one's matrix
-    /// transposed to `[filters, channels]`.
+    /// Each number's matrix transposed to `[filters, channels]`, in the order of the phases.
     pub(super) fn direct_prepare(&self, kernel: &[f32], reversed: Option<&mut [f32]>) {
         let Some(reversed) = reversed else { return };
+        let (channels, filters) = (self.channels, self.filters);
+        self.by_phase(kernel, reversed, |from, to| transpose(from, to, channels, filters));
+    }
+
+    /// Phase after phase the numbers that reach it, the last one first, each one's matrix as
+    /// `write` gives it.
+    pub(super) fn by_phase(
+        &self,
+        kernel: &[f32],
+        reversed: &mut [f32],
+        write: impl Fn(&[f32], &mut [f32]),
+    ) {
         let matrix = self.channels * self.filters;
         let mut matrices = reversed.chunks_exact_mut(matrix);
         for (down, across) in self.all_phases() {
@@ -68,7 +79,7 @@ impl Conv2d {
                     let tap = row + across.tap + column * self.stride;
                     let from = &kernel[tap * matrix..][..matrix];
                     let Some(to) = matrices.next() else { return };
-                    transpose(from, to, self.channels, self.filters);
+                    write(from, to);
                 }
             }
         }
@@ -92,15 +103,15 @@ impl Conv2d {
         &self,
         pass: &Pass<'_>,
         reversed: &[f32],
-        ends: Ends<'_>,
+        saved: &[f32],
         d_output: &[f32],
-        d_input: &mut [f32],
+        (start, d_input): (Start<'_>, &mut [f32]),
         scratch: &mut [f32],
     ) -> Result<(), Cancelled> {
         let frame = &mut scratch[..self.surrounded_len()];
         let (width, channels) = (self.surrounded_width(), self.channels);
         let (row, input_row) = (width * self.filters, self.columns.input * channels);
-        let images = Pooled::images(self, d_output, ends.saved);
+        let images = Pooled::images(self, d_output, saved);
         for (image, d_input) in images.zip(d_input.chunks_exact_mut(self.input().len())) {
             self.surround(pass.isa, image, frame);
             let mut rest = reversed;
@@ -133,7 +144,7 @@ impl Conv2d {
                     false => &frame[(down.from * width + across.from) * self.filters..],
                 };
                 let to = &mut d_input[down.first * input_row + across.first * channels..];
-                sum.run(pass.isa, from, kernel, Start::Zero, to);
+                sum.run(pass.isa, from, kernel, start, to);
             }
         }
         Ok(())

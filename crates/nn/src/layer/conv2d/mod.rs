@@ -1,13 +1,16 @@
 //! Two-dimensional convolution, kernel `[kernel, kernel, channels, filters]`, where asked with the
-//! pooling by 2 x 2 after it.
+//! pooling by 2 x 2 after it; and its transpose.
 
 mod direct;
 mod input_gradient;
+mod transposed;
 mod winograd;
 
 use std::ops::Range;
 
+use teller_numeric::kernels::Start;
 use teller_numeric::{Cancelled, Isa, Stream};
+pub(crate) use transposed::ConvTranspose2d;
 
 use super::{Ends, Initialization, Layer, Pass, Results, Weights, relu_gradient};
 use crate::Shape;
@@ -223,7 +226,10 @@ impl Layer for Conv2d {
         let Some(d_input) = d_input else { return Ok(()) };
         match self.winograd {
             true => self.winograd_backward(pass, reversed, ends, d_output, d_input, scratch),
-            false => self.direct_backward(pass, reversed, ends, d_output, d_input, scratch),
+            false => {
+                let to = (Start::Zero, d_input);
+                self.direct_backward(pass, reversed, ends.saved, d_output, to, scratch)
+            }
         }
     }
 
