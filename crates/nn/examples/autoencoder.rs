@@ -1,6 +1,6 @@
 //! Trains an autoencoder on MNIST with the options given as JSON, on the threads given, holding out
 //! 5,000 images, and tells nats an image; with a digit, trains on all others and tells how well the
-//! loss tells that digit from them (AUROC):
+//! anomaly score tells that digit from them (AUROC):
 //! `cargo run --release -p teller-nn --example autoencoder -- 2 '{"epochs": 5}' [digit|all]`.
 
 #![allow(
@@ -48,18 +48,21 @@ fn examples(data: &ImageDataset, keep: impl Fn(&str) -> bool) -> Examples {
     examples
 }
 
-fn losses(model: &Autoencoder, data: &ImageDataset, keep: impl Fn(&str) -> bool) -> Vec<f64> {
+fn scores(model: &Autoencoder, data: &ImageDataset, keep: impl Fn(&str) -> bool) -> Vec<f32> {
     let kept = |row: &usize| keep(&data.labels()[data.targets()[*row] as usize]);
     let rows: Vec<usize> = (0..data.len()).filter(kept).collect();
-    let loss =
-        |&row: &usize| model.loss(&Autoencoder::unit(data.raster(row)), &Uninterrupted).unwrap();
-    rows.par_iter().map(loss).collect()
+    let score = |&row: &usize| {
+        model.anomaly_score(&Autoencoder::unit(data.raster(row)), &Uninterrupted).unwrap()
+    };
+    rows.par_iter().map(score).collect()
 }
 
-/// How often a number of the first is above one of the second.
-fn auroc(above: &[f64], below: &[f64]) -> f64 {
-    let wins: usize = above.iter().map(|a| below.iter().filter(|b| a > b).count()).sum();
-    wins as f64 / (above.len() * below.len()) as f64
+/// How often a number of the first is above one of the second; equal ones count half.
+fn auroc(above: &[f32], below: &[f32]) -> f64 {
+    let against =
+        |a: &f32, b: &f32| (f64::from(u8::from(a > b)) + f64::from(u8::from(a >= b))) / 2.0;
+    let wins: f64 = above.iter().flat_map(|a| below.iter().map(move |b| against(a, b))).sum();
+    wins / (above.len() * below.len()) as f64
 }
 
 fn main() {
@@ -95,7 +98,7 @@ fn main() {
     for digit in &digits {
         let model = fit(&|label| label != digit);
         let [unknown, known] = [true, false].map(|unknown| {
-            pool.install(|| losses(&model, &held_out, |label| (label == digit) == unknown))
+            pool.install(|| scores(&model, &held_out, |label| (label == digit) == unknown))
         });
         let auroc = auroc(&unknown, &known);
         sum += auroc;

@@ -18,7 +18,7 @@ use crate::{
 pub struct Epoch {
     /// 1-based.
     pub epoch: u32,
-    /// Mean cross-entropy of the training images while they were learned from.
+    /// Mean loss of the training rows while they were learned from.
     pub loss: f64,
     /// On the part kept apart, if there is one.
     pub validation: Option<Validation>,
@@ -27,11 +27,12 @@ pub struct Epoch {
 /// How the network did on the part kept apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Validation {
-    /// Mean cross-entropy.
+    /// Mean cross-entropy, or whatever the network makes smaller.
     pub loss: f64,
-    /// Share of images whose label was the most probable.
-    pub accuracy: f64,
-    /// Images.
+    /// Mean of what is told beside it: of a classifier the share of rows whose label was the most
+    /// probable.
+    pub figure: f64,
+    /// Rows.
     pub rows: u64,
 }
 
@@ -89,7 +90,7 @@ impl FittedCnn {
         if let Some(validation) = best.validation {
             metrics.push(("validation_rows".to_owned(), validation.rows as f64));
             metrics.push(("validation_loss".to_owned(), validation.loss));
-            metrics.push(("validation_accuracy".to_owned(), validation.accuracy));
+            metrics.push(("validation_accuracy".to_owned(), validation.figure));
         }
         if let Some(judged) = &self.judged {
             metrics.extend(judged.figures());

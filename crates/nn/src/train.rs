@@ -210,7 +210,7 @@ impl Learner for ImageLearner<'_> {
         let mut look = Look::default();
         for outcome in self.trainer.look(images, control)? {
             look.loss += outcome.loss;
-            look.hits += u64::from(outcome.hit);
+            look.figure += f64::from(u8::from(outcome.hit));
         }
         Ok(look)
     }

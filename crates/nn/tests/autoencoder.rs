@@ -7,6 +7,8 @@
     reason = "a failed test panics, errors are rare"
 )]
 
+mod common;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -14,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use teller_nn::{
-    Autoencoder, AutoencoderParams, Error, Examples, Likelihood, TrainingParams,
+    Autoencoder, AutoencoderParams, Error, Examples, ImageDataset, Likelihood, TrainingParams,
     autoencoder_memory, evaluate_autoencoder, fit_autoencoder, fit_autoencoder_on,
 };
 use teller_numeric::{
@@ -137,6 +139,37 @@ fn what_is_unlike_the_training_rows_scores_higher() {
     }
 }
 
+/// A thin stroke takes few nats, though no training saw its like.
+#[test]
+fn a_digit_that_was_not_learned_scores_higher_be_it_but_a_stroke() {
+    let Some([training, others]) = common::mnist([4000, 1000]) else { return };
+    let images = |data: &ImageDataset, ones: bool| -> Vec<usize> {
+        let is_one = |&target: &u32| data.labels()[target as usize] == "1";
+        let rows = data.targets().iter().enumerate();
+        rows.filter(|(_, target)| is_one(target) == ones).map(|(row, _)| row).collect()
+    };
+    let mut examples = Examples::pixels(28 * 28, u64::MAX);
+    for row in images(&training, false) {
+        examples.push_pixels(training.raster(row)).unwrap();
+    }
+    let usual = AutoencoderParams::of(Likelihood::Bernoulli);
+    let training = TrainingParams { epochs: 3, ..usual.training };
+    let params = AutoencoderParams { training, hidden: 128, ..usual };
+    let model = fit_autoencoder(&params, &examples, None, &Uninterrupted).unwrap();
+    let model = model.autoencoder().unwrap();
+    let [ones, rest] = [true, false].map(|ones| {
+        images(&others, ones).into_iter().map(|row| Autoencoder::unit(others.raster(row)))
+    });
+    let [ones, rest]: [Vec<_>; 2] = [ones.collect(), rest.collect()];
+    let wins = |figure: &dyn Fn(&Vec<f32>) -> f64| {
+        let [ones, rest] = [&ones, &rest].map(|rows| rows.iter().map(figure).collect::<Vec<f64>>());
+        let wins = ones.iter().map(|one| rest.iter().filter(|other| one > other).count());
+        wins.sum::<usize>() as f64 / (ones.len() * rest.len()) as f64
+    };
+    assert!(wins(&|row| model.loss(row, &Uninterrupted).unwrap()) < 0.3);
+    assert!(wins(&|row| f64::from(model.anomaly_score(row, &Uninterrupted).unwrap())) > 0.6);
+}
+
 #[test]
 fn rows_and_codes_of_another_length_or_without_numbers_are_refused() {
     let model = trained(Likelihood::Gaussian);
@@ -243,11 +276,15 @@ fn stored_numbers_that_no_training_gives_are_refused() {
         fit_autoencoder(&params(Likelihood::Gaussian), &examples(20), None, &Uninterrupted);
     let layout = fitted.unwrap().layout;
     let weights = vec![0.1; 6 * 16 + 16 + 17 * 16 + 17 * 4 + 3 * 16 + 17 * 16 + 17 * 6 + 6];
-    let load = |mean: &[f32], deviation: &[f32], losses: &[f32], more: bool| {
+    let load = |mean: &[f32], deviation: &[f32], usual: &[f32], losses: &[f32], more: bool| {
         let mut writer = PayloadWriter::new();
-        let arrays =
-            [("weights", &*weights), ("mean", mean), ("deviation", deviation), ("losses", losses)];
-        for (name, numbers) in arrays {
+        for (name, numbers) in [
+            ("weights", &*weights),
+            ("mean", mean),
+            ("deviation", deviation),
+            ("usual", usual),
+            ("losses", losses),
+        ] {
             writer.array(name, &[numbers.len()], numbers);
         }
         if more {
@@ -255,21 +292,24 @@ fn stored_numbers_that_no_training_gives_are_refused() {
         }
         Autoencoder::load(layout, Arc::new(writer.finish())).map(|_| ())
     };
-    let (zeros, ones) = ([0.0; WIDTH], [1.0; WIDTH]);
-    assert_eq!(load(&zeros, &ones, &[1.0, 2.0], false), Ok(()));
-    for (mean, deviation, losses) in [
-        (&zeros[..5], &ones[..], &[1.0][..]),
-        (&[f32::NAN; WIDTH], &ones, &[1.0]),
-        (&zeros, &zeros, &[1.0]),
-        (&zeros, &[f32::INFINITY; WIDTH], &[1.0]),
-        (&zeros, &ones, &[]),
-        (&zeros, &ones, &[2.0, 1.0]),
-        (&zeros, &ones, &[1.0, f32::NAN]),
+    let (zeros, ones, usual) = ([0.0; WIDTH], [1.0; WIDTH], [1.0, 2.0, -3.0, 0.5, 0.5]);
+    assert_eq!(load(&zeros, &ones, &usual, &[-1.0, 2.0], false), Ok(()));
+    for (mean, deviation, usual, losses) in [
+        (&zeros[..5], &ones[..], &usual[..], &[1.0][..]),
+        (&[f32::NAN; WIDTH], &ones, &usual, &[1.0]),
+        (&zeros, &zeros, &usual, &[1.0]),
+        (&zeros, &[f32::INFINITY; WIDTH], &usual, &[1.0]),
+        (&zeros, &ones, &usual, &[]),
+        (&zeros, &ones, &usual, &[2.0, 1.0]),
+        (&zeros, &ones, &usual, &[1.0, f32::NAN]),
+        (&zeros, &ones, &usual[..4], &[1.0]),
+        (&zeros, &ones, &[0.0, f32::NAN, 0.0, 0.0, 0.0], &[1.0]),
+        (&zeros, &ones, &[0.0, 0.0, 0.0, 1.0, 0.5], &[1.0]),
     ] {
-        let error = load(mean, deviation, losses, false).unwrap_err();
+        let error = load(mean, deviation, usual, losses, false).unwrap_err();
         assert!(matches!(error, Error::Payload(_)), "{error}");
     }
-    let error = load(&zeros, &ones, &[1.0], true).unwrap_err();
+    let error = load(&zeros, &ones, &usual, &[1.0], true).unwrap_err();
     assert!(matches!(error, Error::Payload(PayloadError::Directory(_))), "{error}");
     for (width, hidden, latent) in [(0, 16, 2), (6, 0, 2), (6, 16, 0), (1 << 40, 16, 2)] {
         let layout = teller_nn::AutoencoderLayout { width, hidden, latent, ..layout };

@@ -157,7 +157,7 @@ fn the_best_epoch_is_given_back_and_patience_ends_it() {
     assert_eq!(fitted.epochs.len() as u32, fitted.best_epoch + 2);
     let figure = |epoch: u32| fitted.epochs[epoch as usize - 1].validation.unwrap();
     for epoch in 1..=fitted.epochs.len() as u32 {
-        assert!(figure(epoch).accuracy <= figure(fitted.best_epoch).accuracy);
+        assert!(figure(epoch).figure <= figure(fitted.best_epoch).figure);
     }
     // A training that stops at the best epoch has the same weights.
     let params = TrainingParams { stopping: patience(0), ..params };

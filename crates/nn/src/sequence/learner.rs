@@ -360,7 +360,7 @@ fn score<S: Source>(
     let mut look = Look::default();
     for (&row, logits) in members.rows.iter().zip(d_logits.chunks_exact_mut(classes.max(1))) {
         let target = source.target(row);
-        look.hits += u64::from(best(logits) == target as usize);
+        look.figure += f64::from(u8::from(best(logits) == target as usize));
         look.loss += softmax_cross_entropy(logits, &objective.wanted(Target::one(target)), scale);
     }
     look

@@ -63,7 +63,7 @@ fn errors_name_the_layer_and_what_would_be_right() {
     let error = message(with(&[flatten.clone(), json!({"type": "max_pool2d"})]));
     assert_eq!(error, "layer 1 (max_pool2d) gets a vector of 784, expected an image");
     let larger = json!({"type": "conv_transpose2d", "filters": 2, "kernel": 3, "stride": 2});
-    let error = message(with(&[larger.clone()]));
+    let error = message(with(std::slice::from_ref(&larger)));
     assert_eq!(
         error,
         "layer 1 (dense) gets an image of 57 x 57 x 2, expected a vector: put a flatten layer \

@@ -264,7 +264,7 @@ impl<'a> BagLearner<'a> {
             for ((d_logits, &row), features) in texts {
                 logits(isa, weights, features.as_ref(), d_logits);
                 let target = targets[row as usize];
-                look.hits += u64::from(best(d_logits) == target as usize);
+                look.figure += f64::from(u8::from(best(d_logits) == target as usize));
                 let wanted = objective.wanted(Target::one(target));
                 look.loss += softmax_cross_entropy(d_logits, &wanted, scale);
             }

@@ -46,8 +46,8 @@ impl EarlyStopping {
         match self.monitor {
             Monitor::Loss => new.loss < best.loss - self.min_delta,
             Monitor::Accuracy => {
-                let equal = self.min_delta == 0.0 && new.accuracy == best.accuracy;
-                new.accuracy > best.accuracy + self.min_delta || (equal && new.loss < best.loss)
+                let equal = self.min_delta == 0.0 && new.figure == best.figure;
+                new.figure > best.figure + self.min_delta || (equal && new.loss < best.loss)
             }
         }
     }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn better_is_what_is_watched() {
-        let new = |accuracy, loss| Validation { loss, accuracy, rows: 100 };
+        let new = |figure, loss| Validation { loss, figure, rows: 100 };
         let best = new(0.9, 0.5);
         let stopping =
             |monitor, min_delta| EarlyStopping { monitor, min_delta, ..EarlyStopping::default() };

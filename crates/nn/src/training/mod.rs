@@ -45,7 +45,7 @@ pub(crate) trait Learner {
 
     /// What is told of the part kept apart after an epoch.
     fn figure(&self, validation: &Validation) -> (&'static str, f64) {
-        ("accuracy", validation.accuracy)
+        ("accuracy", validation.figure)
     }
 }
 
@@ -66,15 +66,15 @@ pub(crate) struct TrainingStep<'a> {
 pub(crate) struct Look {
     /// Cross-entropy, or whatever the network makes smaller.
     pub(crate) loss: f64,
-    /// Rows whose label was the most probable.
-    pub(crate) hits: u64,
+    /// What is told beside it: of a classifier the rows whose label was the most probable.
+    pub(crate) figure: f64,
 }
 
 impl std::iter::Sum for Look {
     fn sum<I: Iterator<Item = Self>>(looks: I) -> Self {
         looks.fold(Self::default(), |all, look| Self {
             loss: all.loss + look.loss,
-            hits: all.hits + look.hits,
+            figure: all.figure + look.figure,
         })
     }
 }
@@ -217,12 +217,12 @@ impl<L: Learner> Run<'_, L> {
             let look = self.learner.look(rows, self.control)?;
             let looked = &mut self.progress.looked;
             looked.loss += look.loss;
-            looked.hits += look.hits;
+            looked.figure += look.figure;
             looked.done = done;
             self.offer_checkpoint(Moment::InsideStep);
         }
-        let Tally { loss, hits, .. } = self.progress.looked;
-        let (loss, accuracy) = (loss / rows as f64, hits as f64 / rows as f64);
-        Ok(Some(Validation { loss, accuracy, rows }))
+        let Tally { loss, figure, .. } = self.progress.looked;
+        let [loss, figure] = [loss, figure].map(|sum| sum / rows as f64);
+        Ok(Some(Validation { loss, figure, rows }))
     }
 }

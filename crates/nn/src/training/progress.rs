@@ -10,7 +10,7 @@ use crate::floats::Floats;
 use crate::optimizer::OptimizerState;
 
 /// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
-pub(crate) const REVISION: u32 = 3;
+pub(crate) const REVISION: u32 = 4;
 
 /// A pass over rows as far as it has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,7 +19,8 @@ pub(super) struct Tally {
     pub(super) done: u64,
     /// Sum over the rows.
     pub(super) loss: f64,
-    pub(super) hits: u64,
+    /// The same of what is told beside it.
+    pub(super) figure: f64,
 }
 
 /// The numbers of passes and batches that a training has.
@@ -102,12 +103,12 @@ impl Progress {
             learned.loss.to_bits(),
             looked.done,
             looked.loss.to_bits(),
-            looked.hits,
+            looked.figure.to_bits(),
         ];
         let figures: Vec<u64> = epochs
             .iter()
             .flat_map(|epoch| {
-                let figures = epoch.validation.map_or((0.0, 0.0), |v| (v.loss, v.accuracy));
+                let figures = epoch.validation.map_or((0.0, 0.0), |v| (v.loss, v.figure));
                 [epoch.loss, figures.0, figures.1].map(f64::to_bits)
             })
             .collect();
@@ -155,9 +156,9 @@ impl Progress {
     /// Everything but weights and moments.
     fn read(payload: &Payload, extent: &Extent) -> Result<Self, CheckpointError> {
         let position = payload.get(payload.array_of::<u64>("position", &[6])?);
-        let loss = f64::from_bits;
-        let learned = Tally { done: position[1], loss: loss(position[2]), hits: 0 };
-        let looked = Tally { done: position[3], loss: loss(position[4]), hits: position[5] };
+        let sum = f64::from_bits;
+        let learned = Tally { done: position[1], loss: sum(position[2]), figure: 0.0 };
+        let looked = Tally { done: position[3], loss: sum(position[4]), figure: sum(position[5]) };
         // The part kept apart is looked at once everything is learned.
         let looks = if learned.done < extent.training { 0 } else { extent.validation };
         for (what, got, expected) in [
@@ -174,9 +175,9 @@ impl Progress {
         let epochs: Vec<Epoch> = (1..)
             .zip(figures.as_chunks::<3>().0)
             .map(|(epoch, &figures)| {
-                let [loss, validation_loss, accuracy] = figures.map(f64::from_bits);
+                let [loss, validation_loss, figure] = figures.map(f64::from_bits);
                 let rows = extent.validation_rows;
-                let validation = Validation { loss: validation_loss, accuracy, rows };
+                let validation = Validation { loss: validation_loss, figure, rows };
                 Epoch { epoch, loss, validation: (rows > 0).then_some(validation) }
             })
             .collect();

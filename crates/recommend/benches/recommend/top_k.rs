@@ -1,5 +1,5 @@
 //! Exact top 10 of a million items, one thread: by the index, by scoring all of them, and by
-//! implicit.
+//! implicit; and of some of them, beside NumPy scoring just those.
 //!
 //! How much is saved depends on how much lengths differ, so there are factors whose lengths hardly
 //! do (Gaussian), those of popular and unpopular items (log-normal), and some of length 1.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
-use teller_bench::{Folder, Times};
+use teller_bench::{Folder, Times, compared, title};
 use teller_numeric::{Stream, Uninterrupted};
 use teller_payload::{PayloadWriter, SharedBytes};
 use teller_recommend::{Recommender, Request, item_index};
@@ -20,6 +20,8 @@ use crate::support::train;
 const ITEMS: usize = 1_000_000;
 const USERS: usize = 200;
 const FACTORS: usize = 64;
+/// How many candidates are chosen from.
+const CANDIDATES: [usize; 6] = [10, 100, 1_000, 10_000, 100_000, 500_000];
 
 fn part(arrays: &[(&str, &[f32])], shape: &[usize]) -> SharedBytes {
     let mut writer = PayloadWriter::new();
@@ -61,10 +63,14 @@ fn parts(items: &[f32]) -> BTreeMap<String, SharedBytes> {
 }
 
 /// Seconds of each user, and all answers.
-fn ask(recommender: &Recommender, users: usize) -> (Times, Vec<Vec<(u32, f32)>>) {
+fn ask(
+    recommender: &Recommender,
+    users: usize,
+    candidates: Option<&[u32]>,
+) -> (Times, Vec<Vec<(u32, f32)>>) {
     let (mut times, mut answers) = (Vec::new(), Vec::new());
     for user in 0..users as u32 {
-        let request = Request { user: Some(user), k: 10, candidates: None, include_seen: true };
+        let request = Request { user: Some(user), k: 10, candidates, include_seen: true };
         let begun = Instant::now();
         let answer = recommender.recommend(&request, &Uninterrupted).unwrap();
         times.push(begun.elapsed().as_secs_f64());
@@ -92,6 +98,7 @@ pub(crate) fn run() {
         }
         measure(name, parts(&items), 1.6 / 9.0);
     }
+    among(&parts(&normal(ITEMS, "items")));
     let data = generated(200_000, ITEMS as u64, 14_400_000);
     let given = json!({"algorithm": "als", "factors": FACTORS, "iterations": 5});
     measure("ALS", crate::support::parts(&train(&given, &data)), 0.05 / 9.0);
@@ -116,9 +123,9 @@ fn measure(name: &str, mut parts: BTreeMap<String, SharedBytes>, goal: f64) {
         let one = |user: usize| peer.ask(&format!("one {user} 10"));
         Times::new((0..50).map(one).collect())
     });
-    let (all, expected) = ask(&plain, 50);
-    ask(&indexed, 20);
-    let (found, answers) = ask(&indexed, USERS);
+    let (all, expected) = ask(&plain, 50, None);
+    ask(&indexed, 20, None);
+    let (found, answers) = ask(&indexed, USERS, None);
     assert_eq!(answers[..50], expected, "another answer");
     let [found, all] = [found, all].map(|times| times.median() * 1e3);
     print!("{name:<12} {found:>8.3} {all:>8.3} {:>8.4} {build:>9.2}", found / all);
@@ -128,4 +135,29 @@ fn measure(name: &str, mut parts: BTreeMap<String, SharedBytes>, goal: f64) {
         print!(" {theirs:>10.3} {ratio:>8.4}  at most {goal:.4}: {verdict}");
     }
     println!();
+}
+
+/// Chooses from a part of the items, in no order.
+fn among(parts: &BTreeMap<String, SharedBytes>) {
+    let recommender = Recommender::load(parts).unwrap();
+    let folder = Folder::new("top_k");
+    let mut peer = peer::start(1, &folder);
+    if let Some(peer) = &mut peer {
+        folder.write("users", recommender.user_factors().unwrap().0);
+        folder.write("items", recommender.item_factors().unwrap().0);
+        peer.ask(&format!("factors {FACTORS}"));
+    }
+    title("Top 10 of candidates, one thread");
+    let mut items: Vec<u32> = (0..ITEMS as u32).collect();
+    Stream::new(3, "candidates", 0).shuffle(&mut items);
+    for count in CANDIDATES {
+        let candidates = &items[..count];
+        ask(&recommender, 5, Some(candidates));
+        let (ours, _) = ask(&recommender, 50, Some(candidates));
+        let Some(peer) = &mut peer else { continue };
+        folder.write_indexes("among", candidates);
+        let one = |user: usize| peer.ask(&format!("among {user} 10"));
+        let theirs = Times::new((0..50).map(one).collect());
+        compared(&format!("{count} candidates"), &ours, "NumPy", &theirs, 1.0);
+    }
 }

@@ -11,14 +11,18 @@ use teller_tests::{Database, Statements};
 
 const BOUND: Duration = Duration::from_secs(2);
 
-const TRAIN_NETWORK: &str = r#"SELECT teller.train('endless', 'image_classification',
-    'SELECT image, label FROM demo.scans', '{"epochs": 10000, "patience": 0}')"#;
-const TRAIN_RECOMMENDER: &str = r#"SELECT teller.train('endless', 'recommendation',
-    'SELECT u AS user_id, (u * 7919 + i * i * 31) % 5000 AS item_id
-     FROM generate_series(1, 5000) u, generate_series(1, 40) i',
-    '{"iterations": 1000}')"#;
-const SERVE: &str = "SELECT count(teller.classify_image(image))
-    FROM demo.scans, generate_series(1, 100000)";
+/// Each would take hours.
+const ENDLESS: [&str; 4] = [
+    r#"SELECT teller.train('endless', 'image_classification',
+           'SELECT image, label FROM demo.scans', '{"epochs": 10000, "patience": 0}')"#,
+    r#"SELECT teller.train('endless', 'recommendation',
+           'SELECT u AS user_id, (u * 7919 + i * i * 31) % 5000 AS item_id
+            FROM generate_series(1, 5000) u, generate_series(1, 40) i',
+           '{"iterations": 1000}')"#,
+    r#"SELECT teller.train('endless', 'autoencoding', 'SELECT image FROM demo.scans',
+           '{"input": {"height": 28, "width": 28}, "epochs": 10000, "patience": 0}')"#,
+    "SELECT count(teller.classify_image(image)) FROM demo.scans, generate_series(1, 100000)",
+];
 
 fn nothing_left(client: &mut Client) {
     let left: Option<String> = client.value("SELECT to_regclass('endless')::text");
@@ -28,7 +32,7 @@ fn nothing_left(client: &mut Client) {
 #[test]
 fn statement_timeout() {
     let mut client = Database::with_demo().connect();
-    for statement in [TRAIN_NETWORK, TRAIN_RECOMMENDER, SERVE] {
+    for statement in ENDLESS {
         client.run("SET statement_timeout = '700ms'");
         let start = Instant::now();
         let error = client.refused(statement, &SqlState::QUERY_CANCELED);
@@ -47,7 +51,7 @@ fn pg_cancel_backend() {
     let mut client = database.connect();
     let mut other = database.connect();
     let session: i32 = client.value("SELECT pg_backend_pid()");
-    for statement in [TRAIN_NETWORK, TRAIN_RECOMMENDER, SERVE] {
+    for statement in ENDLESS {
         let stopped_after = std::thread::scope(|scope| {
             let canceller = scope.spawn(|| {
                 wait_until_it_works(&mut other, session);

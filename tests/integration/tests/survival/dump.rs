@@ -8,6 +8,7 @@ use postgres::Client;
 use postgres::error::SqlState;
 use teller_tests::{Database, Server, Statements};
 
+use crate::tasks::{answers_of_all, train_all};
 use crate::{answers, train, two_groups};
 
 /// The new cluster. Roles are made in it by hand, as `pg_dumpall --roles-only` would.
@@ -46,6 +47,7 @@ fn bank() -> Bank {
                'SELECT image, label FROM demo.scans WHERE id <= 100',
                '{"architecture": "small", "epochs": 1}')"#,
     );
+    train_all(&mut client);
     client.run(&format!(
         "GRANT USAGE ON SCHEMA {owner} TO {clerk};
          GRANT SELECT (version), INSERT ON shop TO {clerk};
@@ -89,6 +91,7 @@ impl Bank {
         assert_eq!(answers(restored, "shop"), answers(&mut source, "shop"));
         assert_eq!(restored.value::<String>(PROBABILITIES), source.value::<String>(PROBABILITIES));
         assert_eq!(restored.column::<String>(GRANTS), source.column::<String>(GRANTS));
+        assert_eq!(answers_of_all(restored), answers_of_all(&mut source));
         let view = "SELECT string_agg(read, '' ORDER BY id) FROM labelled WHERE id % 50 = 0";
         assert_eq!(restored.value::<String>(view), source.value::<String>(view));
         let digits = "SELECT md5(string_agg(md5(d::text), '' ORDER BY part, chunk))

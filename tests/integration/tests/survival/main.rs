@@ -14,6 +14,7 @@ mod privileges;
 mod replicas;
 mod retraining;
 mod tables;
+mod tasks;
 
 use std::time::{Duration, Instant};
 

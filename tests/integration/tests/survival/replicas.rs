@@ -5,6 +5,7 @@ use postgres::error::SqlState;
 use teller_tests::shared_files::{folder, maps, only_file};
 use teller_tests::{Database, Server, Statements};
 
+use crate::tasks::{answers_of_all, train_all};
 use crate::{answers, asking, train, train_large, training, two_groups, wait_until};
 
 const DIGITS: &str = "SELECT string_agg(concat_ws(' ', p.label, float4send(probability)), ',')
@@ -31,12 +32,15 @@ fn a_standby_serves_follows_and_takes_over() {
     two_groups(&mut primary);
     train(&mut primary, "m", "als");
     let first = answers(&mut primary, "m");
+    train_all(&mut primary);
+    let of_all = answers_of_all(&mut primary);
 
     let replica = Server::standby_of(&server);
     let mut standby = replica.connect(database.name(), "postgres");
     caught_up(&mut primary, &mut standby);
     assert_eq!(answers(&mut standby, "m"), first);
     assert_eq!(standby.value::<String>(DIGITS), primary.value::<String>(DIGITS));
+    assert_eq!(answers_of_all(&mut standby), of_all);
     let listed = "SELECT count(*) FROM teller.model_versions";
     assert_eq!(standby.value::<i64>(listed), primary.value::<i64>(listed));
     for model in ["m", "fresh"] {

@@ -21,6 +21,9 @@ fn prepare(client: &mut Client, task: Task) -> String {
 enum Task {
     Images,
     Recommendation,
+    Texts,
+    Autoencoding,
+    Tables,
 }
 
 impl Task {
@@ -39,13 +42,37 @@ impl Task {
                 r#"{"iterations": 1}"#,
                 r#"{"iterations": 40}"#,
             ),
+            Self::Texts => (
+                "text_classification",
+                "SELECT concat_ws($$ $$, $$word$$ || i % 7, $$word$$ || i % 11, i) AS text,
+                        i % 7 < 3 AS label FROM generate_series(1, 600) i",
+                r#"{"algorithm": "ensemble", "epochs": 1, "patience": 0}"#,
+                r#"{"algorithm": "ensemble", "epochs": 12, "patience": 0}"#,
+            ),
+            Self::Autoencoding => (
+                "autoencoding",
+                "SELECT image FROM demo.scans ORDER BY id",
+                r#"{"input": {"height": 16, "width": 16}, "epochs": 1, "patience": 0}"#,
+                r#"{"input": {"height": 16, "width": 16}, "epochs": 25, "patience": 0}"#,
+            ),
+            Self::Tables => (
+                "generation",
+                "SELECT i AS amount, i % 3 AS kind, sqrt(i) AS root FROM generate_series(1, 2000) i",
+                r#"{"algorithm": "tabular_gan", "epochs": 1, "gate": {"metric": "column_variation",
+                    "max": 1, "data": "SELECT 1 AS amount, 1 AS kind, 1.0::float8 AS root"}}"#,
+                r#"{"algorithm": "tabular_gan", "epochs": 25, "gate": {"metric": "column_variation",
+                    "max": 1, "data": "SELECT 1 AS amount, 1 AS kind, 1.0::float8 AS root"}}"#,
+            ),
         }
     }
 
     /// The options that make a retraining of `m` as long as `reference`.
     fn retraining(self) -> &'static str {
         match self {
-            Self::Images => r#"CALL teller.retrain('m', '{"epochs": 25}')"#,
+            Self::Images | Self::Autoencoding | Self::Tables => {
+                r#"CALL teller.retrain('m', '{"epochs": 25}')"#
+            }
+            Self::Texts => r#"CALL teller.retrain('m', '{"epochs": 12}')"#,
             Self::Recommendation => r#"CALL teller.retrain('m', '{"iterations": 40}')"#,
         }
     }
@@ -94,7 +121,8 @@ fn assert_is_as_uninterrupted(client: &mut Client, digest: &str) {
 
 #[test]
 fn a_cancelled_retraining_goes_on_and_others_see_how_far_it_is() {
-    for task in [Task::Images, Task::Recommendation] {
+    for task in [Task::Images, Task::Recommendation, Task::Texts, Task::Autoencoding, Task::Tables]
+    {
         let database = Database::with_demo();
         let mut watcher = database.connect();
         let digest = prepare(&mut watcher, task);

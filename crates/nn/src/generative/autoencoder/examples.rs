@@ -93,6 +93,10 @@ impl Examples {
         self.width
     }
 
+    pub(super) fn are_images(&self) -> bool {
+        matches!(self.values, Values::Pixels(_))
+    }
+
     /// Bytes of all values.
     pub fn memory(&self) -> u64 {
         self.rows as u64 * self.bytes_per_row()

@@ -10,6 +10,7 @@ use super::layout::{AutoencoderLayout, Layers};
 use super::learner::{AutoencoderLearner, LOOKING, floats_needed};
 use super::likelihood::Likelihood;
 use super::scale::Scale;
+use super::usual::Usual;
 use super::{Autoencoder, AutoencoderParams, Examples, payload};
 use crate::Error;
 use crate::fitted::Epoch;
@@ -29,6 +30,8 @@ pub struct FittedAutoencoder {
     pub layout: AutoencoderLayout,
     weights: Floats,
     scale: Scale,
+    usual: Usual,
+    /// Nats beyond the usual, ascending.
     losses: Vec<f32>,
     /// All epochs that were run.
     pub epochs: Vec<Epoch>,
@@ -93,7 +96,8 @@ pub fn fit_autoencoder_on(
 
     let work = Work { isa, control };
     let told = tell(&work, asked, &weights, &split.training, None)?;
-    let mut losses: Vec<f32> = told.iter().map(|told| told.loss(1.0) as f32).collect();
+    let usual = Usual::of(asked, &split.training, &told, control)?;
+    let mut losses = usual.beyond(asked, &split.training, &told, control)?;
     losses.sort_unstable_by(f32::total_cmp);
     let losses = evenly(&losses);
     let validation = match &*split.validation {
@@ -105,6 +109,7 @@ pub fn fit_autoencoder_on(
         layout,
         weights,
         scale,
+        usual,
         losses,
         epochs,
         best_epoch,
@@ -123,7 +128,8 @@ pub fn autoencoder_memory(params: &AutoencoderParams, examples: &Examples, rows:
         .saturating_add(memory_of_state(&params.training, layers.weights));
     let looked = BATCH as u64 * Batch::floats(&layers) as u64;
     let looking = 4 * (layers.weights as u64 + looked)
-        + rows.saturating_mul((size_of::<Told>() + size_of::<f32>()) as u64);
+        + rows
+            .saturating_mul((size_of::<Told>() + size_of::<[f64; 2]>() + size_of::<f32>()) as u64);
     // A row's places in the split and in an epoch's order.
     let data = rows.saturating_mul(examples.bytes_per_row() + 3 * size_of::<u32>() as u64);
     training.max(looking).saturating_add(data)
@@ -153,7 +159,7 @@ pub fn evaluate_autoencoder(
 impl FittedAutoencoder {
     /// What it has learned, as stored.
     pub fn payload(&self) -> AlignedBytes {
-        payload::write(&self.weights, &self.scale, &self.losses)
+        payload::write(&self.weights, &self.scale, &self.usual, &self.losses)
     }
 
     /// The network ready to be asked.

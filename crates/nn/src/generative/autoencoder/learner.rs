@@ -169,10 +169,10 @@ impl Learner for AutoencoderLearner<'_> {
         let told = &mut told[..rows.len()];
         batch.judge(&work, asked.layers, &variances, told)?;
         let loss = told.iter().map(|told| told.loss(self.params.beta)).sum();
-        Ok(Look { loss, hits: 0 })
+        Ok(Look { loss, figure: told.iter().map(|told| told.divergence).sum() })
     }
 
     fn figure(&self, validation: &Validation) -> (&'static str, f64) {
-        ("loss", validation.loss)
+        ("divergence", validation.figure)
     }
 }

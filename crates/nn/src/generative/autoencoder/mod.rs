@@ -12,6 +12,7 @@ mod params;
 mod payload;
 mod scale;
 mod serving;
+mod usual;
 
 pub use examples::Examples;
 pub use fit::{

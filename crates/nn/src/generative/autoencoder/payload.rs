@@ -1,10 +1,12 @@
 //! An autoencoder as named arrays: `weights` in the order in which they are trained, `mean` and
-//! `deviation` of the rows' places, and `losses`, ascending, of rows that were learned from.
+//! `deviation` of the rows' places, `usual` nats by a row's moments, and `losses` beyond those,
+//! ascending, of rows that were learned from.
 
 use teller_payload::{AlignedBytes, Array, Payload, PayloadError, PayloadWriter, SharedBytes};
 
 use super::layout::Layers;
 use super::scale::Scale;
+use super::usual::Usual;
 
 /// The parts of a stored autoencoder.
 pub(super) struct Stored {
@@ -12,14 +14,17 @@ pub(super) struct Stored {
     pub(super) weights: Array<f32>,
     pub(super) losses: Array<f32>,
     pub(super) scale: Scale,
+    pub(super) usual: Usual,
 }
 
-pub(super) fn write(weights: &[f32], scale: &Scale, losses: &[f32]) -> AlignedBytes {
+pub(super) fn write(weights: &[f32], scale: &Scale, usual: &Usual, losses: &[f32]) -> AlignedBytes {
+    let usual = usual.to_numbers();
     let mut writer = PayloadWriter::new();
     for (name, numbers) in [
         ("weights", weights),
         ("mean", &scale.mean),
         ("deviation", &scale.deviation),
+        ("usual", &usual),
         ("losses", losses),
     ] {
         writer.array(name, &[numbers.len()], numbers);
@@ -45,14 +50,19 @@ pub(super) fn read(layers: &Layers, bytes: SharedBytes) -> Result<Stored, Payloa
     if let Some(got) = deviation.iter().find(|x| !(x.is_finite() && **x > 0.0)) {
         return Err(wrong("deviation", Some(got), "finite numbers above 0"));
     }
+    let numbers = payload.get(payload.array_of::<f32>("usual", &[5])?);
+    let usual = numbers.try_into().ok().and_then(Usual::from_numbers);
+    let Some(usual) = usual else {
+        return Err(wrong("usual", numbers.first(), "finite numbers, the last two in order"));
+    };
     let last = losses.last();
     if !losses.is_sorted() || !last.is_some_and(|loss| loss.is_finite()) {
         return Err(wrong("losses", last, "finite numbers that ascend"));
     }
-    if payload.arrays().count() != 4 {
+    if payload.arrays().count() != 5 {
         return Err(PayloadError::Directory("it has arrays that no autoencoder has"));
     }
     let scale = Scale { mean: mean.to_vec(), deviation: deviation.to_vec() };
     let losses = payload.array("losses")?.0;
-    Ok(Stored { payload, weights, losses, scale })
+    Ok(Stored { payload, weights, losses, scale, usual })
 }

@@ -9,6 +9,7 @@ use super::examples::{check_row, unit};
 use super::layout::{AutoencoderLayout, Layers};
 use super::likelihood::{Likelihood, divergence};
 use super::payload::{self, Stored};
+use super::usual::moments;
 use crate::generative::perceptron::Perceptron;
 use crate::layer::{Dense, Layer, Pass, Results, Weights};
 use crate::{Error, LayerWeights};
@@ -77,9 +78,11 @@ impl Autoencoder {
     }
 
     /// How unlike those learned from a row is: the share of them, 0 to 1, that the network tells
-    /// with fewer nats. It is that of some thousands of them where there are more.
+    /// with fewer nats, beyond those that images of as much and as even ink usually take. It is that
+    /// of some thousands of them where there are more.
     pub fn anomaly_score(&self, row: &[f32], control: &dyn Control) -> Result<f32, Error> {
-        let loss = self.loss(row, control)? as f32;
+        let (row, loss) = self.told(row, control)?;
+        let loss = (loss - self.stored.usual.nats(moments(&row))) as f32;
         let losses = self.stored.payload.get(self.stored.losses);
         let fewer = losses.partition_point(|&other| other < loss);
         Ok(fewer as f32 / losses.len() as f32)
@@ -87,6 +90,11 @@ impl Autoencoder {
 
     /// Nats that it takes to tell a row by the mean of its code.
     pub fn loss(&self, row: &[f32], control: &dyn Control) -> Result<f64, Error> {
+        Ok(self.told(row, control)?.1)
+    }
+
+    /// A row as the network sees it, and the nats that it takes.
+    fn told(&self, row: &[f32], control: &dyn Control) -> Result<(Vec<f32>, f64), Error> {
         let (row, code) = self.distribution(row, control)?;
         let mean = code[..self.layers.layout.latent].to_vec();
         let mut output = self.through(&self.layers.decoder, mean, control)?;
@@ -94,7 +102,8 @@ impl Autoencoder {
         let likelihood = self.layers.layout.likelihood;
         let arguments = (likelihood, &*row, &*self.variances, &mut *output, &mut *terms);
         self.isa().vectorize(loss, arguments);
-        Ok(sum(&terms) + divergence(&code))
+        let loss = sum(&terms) + divergence(&code);
+        Ok((row, loss))
     }
 
     /// All trained numbers, in the order of the layers.

@@ -6,6 +6,7 @@ use super::batch::Asked;
 use super::layout::{AutoencoderLayout, Layers};
 use super::learner::AutoencoderLearner;
 use super::scale::Scale;
+use super::usual::{Usual, moments};
 use super::{AutoencoderParams, Examples, Likelihood, fit_autoencoder};
 use crate::TrainingParams;
 
@@ -77,8 +78,34 @@ fn a_row_alone_is_told_as_among_others() {
             examples.load(number, &mut row);
             losses.push(served.loss(&row, &Uninterrupted).unwrap() as f32);
         }
+        assert_eq!(served.stored.usual, Usual::default());
         let stored = served.stored.payload.get(served.stored.losses);
         assert_eq!(stored.len(), 90);
         assert!(stored.iter().all(|loss| losses.contains(loss)), "bit by bit");
     }
+}
+
+#[test]
+fn an_image_alone_is_as_far_beyond_the_usual_as_in_the_training() {
+    let mut images = Examples::pixels(7, u64::MAX);
+    for image in 0..100 {
+        let mut stream = Stream::new(6, "images", image);
+        let ink = stream.below(250) + 1;
+        let image: Vec<u8> = (0..7).map(|_| stream.below(ink) as u8).collect();
+        images.push_pixels(&image).unwrap();
+    }
+    let fitted = fit_autoencoder(&params(Likelihood::Bernoulli), &images, None, &Uninterrupted);
+    let served = fitted.unwrap().autoencoder().unwrap();
+    assert_ne!(served.stored.usual, Usual::default());
+    let mut losses: Vec<f32> = Vec::new();
+    let mut row = vec![0.0; 7];
+    for number in 0..100 {
+        images.load(number, &mut row);
+        let loss = served.loss(&row, &Uninterrupted).unwrap();
+        losses.push((loss - served.stored.usual.nats(moments(&row))) as f32);
+    }
+    let stored = served.stored.payload.get(served.stored.losses);
+    assert_eq!(stored.len(), 90);
+    assert!(stored.iter().all(|loss| losses.contains(loss)), "bit by bit");
+    assert!(stored.iter().sum::<f32>().abs() < 1e-2, "they are beyond it as often as below");
 }
