@@ -104,7 +104,7 @@ pub enum Error {
     #[error("the query's column \"{name}\" is of type {got}, expected {expected}")]
     ColumnType { name: String, got: String, expected: &'static str },
     #[error("the query's column \"{name}\" is NULL in row {row}")]
-    NullInData { name: &'static str, row: u64 },
+    NullInData { name: String, row: u64 },
     #[error("row {row} of the data: {source}")]
     DataRow { row: u64, source: ImageError },
     #[error("the query of candidates has {0} columns, expected one of ids")]
@@ -473,7 +473,9 @@ impl From<teller_nn::Error> for Error {
             Source::NoConvolution
             | Source::NoEmbedding
             | Source::EmptySequence
-            | Source::SequenceWidth { .. } => Self::Data(error.to_string()),
+            | Source::SequenceWidth { .. }
+            | Source::ChangedSequence { .. }
+            | Source::SamePosition { .. } => Self::Data(error.to_string()),
             Source::NotFinite => Self::NumberInData(error.to_string()),
             Source::Payload(_)
             | Source::Encoding(_)

@@ -137,6 +137,19 @@ fn read_rows<S>(
     Ok((state, RowsRead { rows, digest }))
 }
 
+/// Whether the rows of `query` have a column of this name.
+pub fn has_column(query: Query, name: &str) -> Result<bool, Error> {
+    let c_query = CString::new(query.text).map_err(|_| Error::NotOneSelect)?;
+    let name = CString::new(name).map_err(|error| Error::Internal(error.to_string()))?;
+    Spi::connect(|_client: &SpiClient| {
+        sandbox::run(query.reader, || {
+            let portal = open(&c_query)?;
+            // SAFETY: as in `run`; the name is NUL-terminated.
+            Ok(unsafe { pg_sys::SPI_fnumber((*portal).tupDesc, name.as_ptr()) } > 0)
+        })
+    })
+}
+
 /// Runs `query`, which has one column, of ids and under any name, and calls `each` with every one;
 /// NULLs are left out.
 pub fn read_ids(query: Query, mut each: impl FnMut(IdRef)) -> Result<(), Error> {
@@ -400,7 +413,7 @@ impl DataRow<'_> {
         };
         if is_null {
             let name = self.columns[column].name;
-            return Err(Error::NullInData { name, row: self.number });
+            return Err(Error::NullInData { name: name.to_owned(), row: self.number });
         }
         Ok(Some((datum, source)))
     }
@@ -461,7 +474,7 @@ impl DataRow<'_> {
             let toasted: *mut pg_sys::varlena = datum.cast_mut_ptr();
             let plain = pg_sys::pg_detoast_datum(toasted);
             let result = array::read_reals(plain.cast(), |numbers| {
-                let null = Error::NullInData { name, row: self.number };
+                let null = Error::NullInData { name: name.to_owned(), row: self.number };
                 let (numbers, width) = numbers.ok_or(null)?;
                 self.digest.integer(numbers.len() as i64);
                 self.digest.integer(width as i64);

@@ -12,7 +12,7 @@ use crate::catalog::version::Wanted;
 use crate::error::Error;
 use crate::settings;
 use crate::training::{
-    autoencoding, generation, image_classification, recommendation, sequence_classification,
+    autoencoding, generation, image_classification, recommendation, sequence_rows,
     text_classification,
 };
 
@@ -54,7 +54,7 @@ pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error
         Task::SequenceClassification => {
             let classifier = model.sequences()?.classifier();
             let max_steps = classifier.max_steps();
-            let (builder, _) = sequence_classification::read_dataset(query, max_steps, limit)?;
+            let (builder, _) = sequence_rows::read_dataset(query, max_steps, limit)?;
             let dataset = builder.finish_for_evaluation()?;
             run(|control| classifier.evaluate(&dataset, control))
         }

@@ -13,6 +13,7 @@ mod promotion;
 mod recommendation;
 mod retrain;
 mod sequence_classification;
+mod sequence_rows;
 mod side_data;
 mod start;
 mod text_classification;

@@ -1,24 +1,19 @@
 //! Training of sequence classifiers.
 
-use teller_nn::{SequenceDataset, SequenceDatasetBuilder, SequenceParams};
+use teller_nn::{SequenceDataset, SequenceParams};
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 
 use crate::bridge::rhythm::Rhythm;
 use crate::bridge::workers::{self, Event};
 use crate::cache::{ClassifierInfo, WEIGHTS};
-use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
+use crate::catalog::data::{Query, RowsRead};
 use crate::catalog::store::{CONFUSION, TrainedVersion};
 use crate::error::Error;
 use crate::settings;
 use crate::training::confusion::confusion;
+use crate::training::sequence_rows::read_dataset;
 use crate::training::{Fit, Trained, metrics};
-
-const COLUMNS: [Column; 3] = [
-    Column { name: "sequence", kind: Kind::Numbers, required: true },
-    Column { name: "static", kind: Kind::Numbers, required: false },
-    Column { name: "label", kind: Kind::Label, required: true },
-];
 
 /// Checked options of a sequence classifier.
 pub struct Plan {
@@ -82,48 +77,5 @@ impl Fit for Prepared<'_> {
                 records: vec![(CONFUSION, confusion(&fitted.labels, fitted.confusion()))],
             },
         })
-    }
-}
-
-/// The sequences of a query, at most `limit` bytes of them; of each, the last `max_steps` steps.
-pub fn read_dataset(
-    query: Query,
-    max_steps: usize,
-    limit: u64,
-) -> Result<(SequenceDatasetBuilder, RowsRead), Error> {
-    let mut builder = SequenceDatasetBuilder::new(max_steps);
-    let (mut sequence, mut statics) = (Vec::new(), Vec::new());
-    let rows = data::read(query, &COLUMNS, |row| {
-        let copy = |to: &mut Vec<f32>, from: &[f32]| {
-            to.clear();
-            to.extend_from_slice(from);
-        };
-        let width = row.numbers(0, |numbers, width| {
-            copy(&mut sequence, numbers);
-            width
-        })?;
-        row.numbers(1, |numbers, _| copy(&mut statics, numbers))?;
-        row.text(2, |label| builder.push(&sequence, width, &statics, label))?
-            .map_err(|source| refusal(row.number(), source))?;
-        let needed = builder.memory();
-        if needed > limit {
-            let what = format!("the first {} sequences", row.number());
-            let fits = Some(format!("{} sequences", row.number() - 1));
-            return Err(Error::TrainingMemory { what, needed, limit, fits });
-        }
-        Ok(())
-    })?;
-    Ok((builder, rows))
-}
-
-/// What is wrong with a row.
-fn refusal(row: u64, source: teller_nn::Error) -> Error {
-    let what = format!("row {row} of the data: {source}");
-    match source {
-        teller_nn::Error::NotFinite => Error::NumberInData(what),
-        teller_nn::Error::EmptySequence | teller_nn::Error::SequenceWidth { .. } => {
-            Error::Data(what)
-        }
-        other => other.into(),
     }
 }

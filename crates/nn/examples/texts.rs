@@ -1,12 +1,15 @@
-//! Trains on nine tenths of a file of `text<TAB>label` lines and tells how the classifier does on
-//! the rest: `cargo run --release --example texts -- file.tsv '{"algorithm": "ensemble"}'`.
+//! Trains on nine tenths of Banking77 and tells how the classifier does on the rest:
+//! `cargo run --release --example texts -- '{"algorithm": "ensemble"}'`.
 
 #![allow(clippy::unwrap_used, reason = "an example may end with a panic")]
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use std::time::Instant;
 
-use teller_nn::{PreparedTexts, TextDatasetBuilder, TextParams};
-use teller_numeric::{Cancelled, Control, Options, Step, Stream};
+use teller_nn::{PreparedTexts, TextParams};
+use teller_numeric::{Cancelled, Control, Options, Step};
 
 struct Printing;
 
@@ -24,24 +27,12 @@ impl Control for Printing {
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().unwrap();
     let given = serde_json::from_str(&arguments.next().unwrap_or("{}".to_owned())).unwrap();
     let threads = arguments.next().map_or(2, |threads| threads.parse().unwrap());
     let mut options = Options::new("texts", &given).unwrap();
     let params = TextParams::read(&mut options).unwrap();
     options.finish().unwrap();
-    let file = std::fs::read_to_string(path).unwrap();
-    let mut lines: Vec<&str> = file.lines().skip(1).collect();
-    Stream::new(1, "held out", 0).shuffle(&mut lines);
-    let held_out = lines.len() / 10;
-    let [held_out, training] = [&lines[..held_out], &lines[held_out..]].map(|lines| {
-        let mut builder = TextDatasetBuilder::default();
-        for line in lines {
-            let (text, label) = line.rsplit_once('\t').unwrap();
-            builder.push(text, label).unwrap();
-        }
-        builder.finish().unwrap()
-    });
+    let Some([held_out, training]) = common::questions([1_000, usize::MAX]) else { return };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let begun = Instant::now();
     let prepared = PreparedTexts::new(&params, &training, &Printing).unwrap();

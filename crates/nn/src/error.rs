@@ -130,6 +130,26 @@ pub enum Error {
         /// The same of the others.
         expected: (usize, usize),
     },
+    /// An event tells otherwise of its sequence than those before it.
+    #[error(
+        "the label or a static number of the sequence \"{sequence}\" is another than in its rows \
+         before, expected the same in all of them"
+    )]
+    ChangedSequence {
+        /// Its name.
+        sequence: String,
+    },
+    /// Two events are at the same place.
+    #[error(
+        "two rows of the sequence \"{sequence}\" have the same position, one of them is row {row}, \
+         expected different ones"
+    )]
+    SamePosition {
+        /// Its name.
+        sequence: String,
+        /// 1-based number of one of them among all events.
+        row: u64,
+    },
     /// A number of a sequence is NaN or infinite.
     #[error("a number of the sequence is NaN or infinite, expected finite ones")]
     NotFinite,

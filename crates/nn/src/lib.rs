@@ -66,8 +66,8 @@ pub use params::CnnParams;
 pub use profile::LayerProfile;
 pub use sequence::{
     Cell, FittedSequence, Pooling, SequenceArchitecture, SequenceClassifier, SequenceDataset,
-    SequenceDatasetBuilder, SequenceParams, SequenceSpec, SequenceWorkspace, fit_sequences,
-    fit_sequences_on, sequence_memory_needed,
+    SequenceDatasetBuilder, SequenceEvent, SequenceEventsBuilder, SequenceParams, SequenceSpec,
+    SequenceWorkspace, fit_sequences, fit_sequences_on, sequence_memory_needed,
 };
 pub use shape::Shape;
 pub use spec::{Activation, Architecture, ArchitectureError, Block, Input, LayerSpec, Residual};

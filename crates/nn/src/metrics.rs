@@ -6,6 +6,8 @@ use rayon::prelude::*;
 use teller_numeric::Control;
 
 use crate::calibration::calibration_error;
+use crate::judging::rows_at_once;
+use crate::layer::softmax;
 use crate::{Error, ImageClassifier, ImageDataset, best};
 
 /// The least probability that the log loss reckons with, so that one sure mistake is not infinite.
@@ -45,21 +47,24 @@ impl Predictions {
         self.answers.push(Answer::new(probabilities, target));
     }
 
-    /// The answers to `rows` of a dataset with these labels and targets; `ask` gives the
-    /// probabilities of some rows, `at_once` at most: rows x classes.
+    /// The answers to all rows of a dataset with these labels and targets: `logits_of` some rows
+    /// are rows x classes, and are multiplied with `sharpness`.
     pub(crate) fn gather(
         labels: &[String],
         (their_labels, targets): (&[String], &[u32]),
-        rows: &[u32],
-        at_once: usize,
-        mut ask: impl FnMut(&[u32]) -> Result<Vec<f32>, Error>,
+        sharpness: f32,
+        mut logits_of: impl FnMut(&[u32]) -> Result<Vec<f32>, Error>,
     ) -> Result<Self, Error> {
         let known = known(labels, their_labels);
-        let mut all = Self::none(labels, rows.len());
-        for rows in rows.chunks(at_once) {
-            let probabilities = ask(rows)?;
-            for (&row, probabilities) in rows.iter().zip(probabilities.chunks_exact(labels.len())) {
-                all.push(probabilities, known[targets[row as usize] as usize]);
+        let classes = labels.len();
+        let mut all = Self::none(labels, targets.len());
+        let rows: Vec<u32> = (0..targets.len() as u32).collect();
+        for rows in rows.chunks(rows_at_once(classes)) {
+            let mut logits = logits_of(rows)?;
+            for (&row, logits) in rows.iter().zip(logits.chunks_exact_mut(classes)) {
+                logits.iter_mut().for_each(|logit| *logit *= sharpness);
+                softmax(logits, classes);
+                all.push(logits, known[targets[row as usize] as usize]);
             }
         }
         Ok(all)

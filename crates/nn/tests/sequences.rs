@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test says so by panicking")]
 
+mod common;
+
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -53,6 +55,18 @@ fn fit(
 ) -> Result<FittedSequence, Error> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| fit_sequences_on(isa, params, data, resume, control))
+}
+
+#[test]
+fn customers_who_will_not_pay_are_ranked_first() {
+    let Some([training, others]) = common::customers([4_000, 4_000]) else { return };
+    let options = json!({"epochs": 6});
+    let params = SequenceParams::read(&mut Options::new("gru", &options).unwrap()).unwrap();
+    let fitted = fit((Isa::detect(), 2), &params, &training, None, &Uninterrupted).unwrap();
+    let figures = fitted.classifier().unwrap().evaluate(&others, &Uninterrupted).unwrap();
+    println!("{figures:?}");
+    let auc = figures.iter().find(|(name, _)| name == "auc").unwrap().1;
+    assert!(auc >= 0.75, "{figures:?}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The network engine beside ONNX Runtime, Keras and PyTorch, which compute the same network with
-//! the same weights: `cargo bench -p teller-nn --bench engine [-- inference|training|layers]`.
+//! the same weights: `cargo bench -p teller-nn --bench engine [-- inference|training|texts|layers]`.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot measure says so and ends")]
 
 #[path = "../../tests/common/mod.rs"]
@@ -7,6 +7,7 @@ mod common;
 mod inference;
 mod layers;
 mod peers;
+mod texts;
 mod training;
 
 use teller_numeric::Isa;
@@ -23,6 +24,9 @@ fn main() {
     }
     if wanted("training") {
         training::run(peak);
+    }
+    if wanted("texts") {
+        texts::run();
     }
     if wanted("layers") {
         layers::run(peak);

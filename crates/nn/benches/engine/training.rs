@@ -18,7 +18,14 @@ const EPOCHS: u32 = 5;
 const PEERS: [(&str, &str); 2] = [("Keras", "keras_peer.py"), ("PyTorch", "pytorch_peer.py")];
 
 /// Keeps what an epoch took.
-struct Elapsed(Mutex<Duration>);
+#[derive(Default)]
+pub(crate) struct Elapsed(Mutex<Duration>);
+
+impl Elapsed {
+    pub(crate) fn seconds(&self) -> f64 {
+        self.0.lock().unwrap().as_secs_f64()
+    }
+}
 
 impl Control for Elapsed {
     fn check(&self) -> Result<(), Cancelled> {
@@ -76,9 +83,9 @@ pub(crate) fn run(peak: f64) {
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut ours = || {
-            let elapsed = Elapsed(Mutex::default());
+            let elapsed = Elapsed::default();
             pool.install(|| fit(&architecture, &params, &data, None, &elapsed)).unwrap();
-            elapsed.0.into_inner().unwrap().as_secs_f64() / IMAGES as f64
+            elapsed.seconds() / IMAGES as f64
         };
         let peers = PEERS.map(|(name, script)| {
             let peer = peers::start(script, threads, &folder)?;

@@ -12,7 +12,7 @@ use super::{FittedSequence, SequenceArchitecture, SequenceDataset, scale};
 use crate::calibration::sharpness;
 use crate::labels::check_stored;
 use crate::layer::softmax;
-use crate::{Error, LayerWeights, Predictions, judging};
+use crate::{Error, LayerWeights, Predictions};
 
 /// A classifier of sequences of numbers.
 #[derive(Debug)]
@@ -126,22 +126,9 @@ impl SequenceClassifier {
         if got != self.widths() {
             return Err(Error::SequenceWidth { got, expected: self.widths() });
         }
-        let rows: Vec<u32> = (0..data.len() as u32).collect();
-        let classes = self.labels.len();
-        let predictions = Predictions::gather(
-            &self.labels,
-            (data.labels(), data.targets()),
-            &rows,
-            judging::rows_at_once(classes),
-            |rows| {
-                let mut all = self.all_logits(data, rows, control)?;
-                for logits in all.chunks_exact_mut(classes) {
-                    logits.iter_mut().for_each(|logit| *logit *= self.sharpness);
-                    softmax(logits, classes);
-                }
-                Ok(all)
-            },
-        )?;
+        let theirs = (data.labels(), data.targets());
+        let logits_of = |rows: &[u32]| self.all_logits(data, rows, control);
+        let predictions = Predictions::gather(&self.labels, theirs, self.sharpness, logits_of)?;
         Ok(predictions.figures())
     }
 

@@ -4,6 +4,7 @@
 mod cell;
 mod classifier;
 mod dataset;
+mod events;
 mod fit;
 mod learner;
 mod network;
@@ -20,6 +21,7 @@ mod values;
 pub use cell::Cell;
 pub use classifier::SequenceClassifier;
 pub use dataset::{SequenceDataset, SequenceDatasetBuilder};
+pub use events::{SequenceEvent, SequenceEventsBuilder};
 pub use fit::{fit_sequences, fit_sequences_on, sequence_memory_needed};
 pub(crate) use learner::{Recipe, Regularization, SequenceLearner, floats_needed, most_steps};
 pub(crate) use network::{Extents, Network};

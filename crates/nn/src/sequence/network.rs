@@ -245,7 +245,7 @@ impl Network {
         for (sequence, (&steps, (pooled, winners))) in lengths.iter().zip(pooled).enumerate() {
             pass.control.check()?;
             let place = Place { packing, sequence, steps };
-            pooling::forward(&self.spec, place, input, pooled, winners);
+            pooling::forward(pass.isa, &self.spec, place, input, pooled, winners);
         }
         let (hidden, output) = self.head();
         let mut before = &mut *values.pooled;

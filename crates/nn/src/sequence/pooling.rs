@@ -1,11 +1,15 @@
 //! From the states of all steps to one vector a sequence, and back.
 
+use teller_numeric::Isa;
+
 use super::packing::Packing;
 use super::spec::{Pooling, SequenceSpec};
+use crate::layer::add_loop;
 
 /// `output` is rows x states, `pooled` begins with poolings x states; `winners` notes the steps
 /// of the largest states. One sequence of `steps` steps.
 pub(super) fn forward(
+    isa: Isa,
     spec: &SequenceSpec,
     place: Place<'_>,
     output: &[f32],
@@ -24,22 +28,30 @@ pub(super) fn forward(
             Pooling::Max => {
                 winners.fill(0.0);
                 for step in 1..place.steps {
-                    let largest = pooled.iter_mut().zip(&mut *winners);
-                    for ((largest, winner), &state) in largest.zip(at(step)) {
-                        let wins = state > *largest;
-                        *largest = if wins { state } else { *largest };
-                        *winner = if wins { step as f32 } else { *winner };
-                    }
+                    let largest = (&mut *pooled, &mut *winners);
+                    isa.vectorize(larger_loop, (at(step), step as f32, largest));
                 }
             }
             Pooling::Mean => {
                 for step in 1..place.steps {
-                    pooled.iter_mut().zip(at(step)).for_each(|(sum, &state)| *sum += state);
+                    isa.vectorize(add_loop, (at(step), &mut *pooled));
                 }
                 let share = 1.0 / place.steps as f32;
                 pooled.iter_mut().for_each(|sum| *sum *= share);
             }
         }
+    }
+}
+
+type Largest<'a> = (&'a mut [f32], &'a mut [f32]);
+
+/// The largest states so far, and the steps of them, with those of one more step.
+#[inline(always)]
+fn larger_loop((states, step, (largest, winners)): (&[f32], f32, Largest<'_>)) {
+    for ((largest, winner), &state) in largest.iter_mut().zip(winners).zip(states) {
+        let wins = state > *largest;
+        *largest = if wins { state } else { *largest };
+        *winner = if wins { step } else { *winner };
     }
 }
 

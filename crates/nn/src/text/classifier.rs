@@ -12,7 +12,7 @@ use crate::calibration::sharpness;
 use crate::labels::check_stored;
 use crate::layer::softmax;
 use crate::sequence::{Answer, Extents, Network, SequenceWorkspace, Steps};
-use crate::{Error, LayerWeights, Predictions, judging};
+use crate::{Error, LayerWeights, Predictions};
 
 /// A classifier of texts.
 #[derive(Debug)]
@@ -187,22 +187,9 @@ impl TextClassifier {
         data: &TextDataset,
         control: &dyn Control,
     ) -> Result<Vec<(String, f64)>, Error> {
-        let rows: Vec<u32> = (0..data.len() as u32).collect();
-        let classes = self.labels.len();
-        let predictions = Predictions::gather(
-            &self.labels,
-            (data.labels(), data.targets()),
-            &rows,
-            judging::rows_at_once(classes),
-            |rows| {
-                let mut all = self.all_scores(data, rows, control)?;
-                for scores in all.chunks_exact_mut(classes) {
-                    scores.iter_mut().for_each(|score| *score *= self.sharpness);
-                    softmax(scores, classes);
-                }
-                Ok(all)
-            },
-        )?;
+        let theirs = (data.labels(), data.targets());
+        let scores_of = |rows: &[u32]| self.all_scores(data, rows, control);
+        let predictions = Predictions::gather(&self.labels, theirs, self.sharpness, scores_of)?;
         Ok(predictions.figures())
     }
 

@@ -88,7 +88,7 @@ fn usual(learning_rate: f64, weight_decay: f64, label_smoothing: f64) -> Trainin
         warmup_fraction: 0.05,
         label_smoothing,
         validation_fraction: 0.05,
-        stopping: EarlyStopping { patience: 0, monitor: Monitor::Loss, min_delta: 0.0 },
+        stopping: EarlyStopping { patience: 0, monitor: Monitor::None, min_delta: 0.0 },
         ..TrainingParams::default()
     }
 }
@@ -109,7 +109,7 @@ impl TextParams {
             vector_size: 0,
             bag: matches!(chosen, Algorithm::Bag | Algorithm::Ensemble),
         };
-        let bag = usual(0.005, 0.05, 0.0);
+        let bag = usual(0.02, 0.05, 0.0);
         let cell = match chosen {
             Algorithm::Recurrent(cell) => cell,
             Algorithm::Ensemble => Cell::Gru,
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!((bag.recurrent, bag.bag.unwrap().training.learning_rate), (None, 0.1));
         let both = read(json!({"algorithm": "ensemble", "seed": 7, "learning_rate": 0.1})).unwrap();
         let of_bag = both.bag.unwrap().training;
-        assert_eq!((of_bag.seed, of_bag.learning_rate), (7, 0.005));
+        assert_eq!((of_bag.seed, of_bag.learning_rate), (7, 0.02));
         let lstm = read(json!({"algorithm": "lstm", "units": 3})).unwrap();
         let spec = lstm.architecture.recurrent.unwrap();
         assert_eq!((spec.cell, spec.units), (Cell::Lstm, 3));

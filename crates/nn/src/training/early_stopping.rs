@@ -9,7 +9,7 @@ use crate::fitted::Validation;
 pub struct EarlyStopping {
     /// Epochs without a better one after which training ends: `patience`, 0 for never (3).
     pub patience: u32,
-    /// `monitor`: by what an epoch is better, `accuracy` or `loss`.
+    /// `monitor`: by what an epoch is better, `accuracy`, `loss` or `none`.
     pub monitor: Monitor,
     /// By how much it must be better: `min_delta`, 0 to 1 (0).
     pub min_delta: f64,
@@ -22,6 +22,9 @@ pub enum Monitor {
     Accuracy,
     /// A lower loss is better.
     Loss,
+    /// Nothing: every epoch is better than those before it, so that the last one counts, as is
+    /// meant by a learning rate that ends at 0.
+    None,
 }
 
 impl Default for EarlyStopping {
@@ -33,7 +36,8 @@ impl Default for EarlyStopping {
 impl EarlyStopping {
     /// What is not given is as in `default`.
     pub(super) fn read(options: &mut Options<'_>, default: Self) -> Result<Self, OptionError> {
-        let mut monitors = [("accuracy", Monitor::Accuracy), ("loss", Monitor::Loss)];
+        let mut monitors =
+            [("accuracy", Monitor::Accuracy), ("loss", Monitor::Loss), ("none", Monitor::None)];
         monitors.sort_by_key(|(_, monitor)| *monitor != default.monitor);
         Ok(Self {
             patience: options.integer("patience", default.patience.into(), 0..=10_000)? as u32,
@@ -44,6 +48,7 @@ impl EarlyStopping {
 
     pub(super) fn is_better(&self, new: &Validation, best: &Validation) -> bool {
         match self.monitor {
+            Monitor::None => true,
             Monitor::Loss => new.loss < best.loss - self.min_delta,
             Monitor::Accuracy => {
                 let equal = self.min_delta == 0.0 && new.figure == best.figure;
@@ -74,5 +79,6 @@ mod tests {
         assert!(loss(0.0).is_better(&new(0.8, 0.4), &best));
         assert!(!loss(0.0).is_better(&new(0.95, 0.5), &best));
         assert!(!loss(0.2).is_better(&new(0.9, 0.4), &best));
+        assert!(stopping(Monitor::None, 1.0).is_better(&new(0.1, 9.0), &best));
     }
 }

@@ -51,6 +51,71 @@ fn one_dimension_is_one_feature_and_statics_may_be_missing() {
     assert_eq!(client.value::<i64>(rows), 0);
 }
 
+/// `WALKS`, one row an event, the last ones first.
+const EVENTS: &str = "SELECT to_char(id, '000') AS sequence_id, make_date(2026, 1, t) AS position,
+        level + slope * t AS height, (id * 7 + t * 3) % 5 AS noise, ARRAY[level]::real[] AS static,
+        CASE WHEN slope > 0 THEN 'up' ELSE 'down' END AS label
+    FROM (SELECT id, id % 13 AS level, CASE WHEN id % 2 = 0 THEN 1 ELSE -1 END AS slope
+          FROM generate_series(1, 300) id) w, generate_series(1, 4 + id % 6) t
+    ORDER BY t DESC, id";
+
+#[test]
+fn events_are_the_sequences_that_they_make_up() {
+    let mut client = Database::new().connect();
+    train_walks(&mut client, "walks", "gru", 3);
+    let options = r#"{"epochs": 3, "units": 8, "batch_size": 32, "learning_rate": 0.01}"#;
+    client.run(&format!(
+        "SELECT teller.train('events', 'sequence_classification', $${EVENTS}$$, '{options}')"
+    ));
+    let same: bool = client.value(
+        "SELECT w.metrics = e.metrics FROM teller.model_versions w, teller.model_versions e
+         WHERE w.model = 'walks'::regclass AND e.model = 'events'::regclass",
+    );
+    assert!(same, "another model of the same sequences");
+    for data in [WALKS, EVENTS] {
+        let evaluated: bool = client.value(&format!(
+            "SELECT bool_and(w.value = e.value) FROM teller.evaluate('walks', $${WALKS}$$) w
+             JOIN teller.evaluate('events', $${data}$$) e USING (metric)"
+        ));
+        assert!(evaluated);
+    }
+    let same: bool = client.value("SELECT same FROM teller.retrain_check('events', 1)");
+    assert!(same);
+    client.run("CALL teller.retrain('events')");
+}
+
+#[test]
+fn events_that_make_up_no_sequences_are_refused() {
+    let mut client = Database::new().connect();
+    let bad = SqlState::INVALID_PARAMETER_VALUE;
+    let (null, range) = (SqlState::NULL_VALUE_NOT_ALLOWED, SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
+    let rows = "(VALUES (1, 1, 5, 1), (1, 2, 6, 1), (2, 1, 7, 2), (2, 2, 8, 2)) e(s, p, f, l)";
+    for (columns, code) in [
+        ("s AS sequence_id, 1 AS position, f, l AS label", &bad),
+        ("s AS sequence_id, p AS position, f, f AS label", &bad),
+        ("s AS sequence_id, p AS position, f, l AS label, ARRAY[p]::real[] AS static", &bad),
+        ("s AS sequence_id, p AS position, l AS label", &bad),
+        ("s AS sequence_id, f, l AS label", &SqlState::UNDEFINED_COLUMN),
+        ("s AS sequence_id, p AS position, f", &SqlState::UNDEFINED_COLUMN),
+        ("s AS sequence_id, p AS position, ''f''::text, l AS label", &SqlState::DATATYPE_MISMATCH),
+        ("s AS sequence_id, nullif(p, 2) AS position, f, l AS label", &null),
+        ("s AS sequence_id, p AS position, nullif(f, 7) AS f, l AS label", &null),
+        ("s AS sequence_id, p AS position, f * 1e300 AS f, l AS label", &range),
+        ("s AS sequence_id, ''infinity''::date AS position, f, l AS label", &range),
+    ] {
+        let train = format!(
+            "SELECT teller.train('x', 'sequence_classification', 'SELECT {columns} FROM {rows}')"
+        );
+        client.refused(&train, code);
+    }
+    client.run("SET teller.max_training_memory = '1MB'");
+    let many = "SELECT i AS sequence_id, 1 AS position, 1 AS f, i % 2 AS label
+                FROM generate_series(1, 100000) i";
+    let train = format!("SELECT teller.train('x', 'sequence_classification', '{many}')");
+    let error = client.refused(&train, &SqlState::OUT_OF_MEMORY);
+    assert!(error.message().contains("events"), "{}", error.message());
+}
+
 #[test]
 fn refusals_have_their_codes() {
     let mut client = Database::new().connect();

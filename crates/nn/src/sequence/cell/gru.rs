@@ -1,4 +1,6 @@
 //! Gates: reset `r`, update `z`, new `n = tanh(input + r * recurrent)`; `h = n + z (h' - n)`.
+//!
+//! Loops over few slices each: over all at once the compiler leaves them to scalar instructions.
 
 use teller_numeric::activations::sigmoid;
 use teller_numeric::kernels::Work;
@@ -18,16 +20,17 @@ impl Work for Forward<'_> {
         let rows =
             step.gates.chunks_exact_mut(3 * units).zip(step.recurrent.chunks_exact(3 * units));
         for ((gates, recurrent), state) in rows.zip(step.state.chunks_exact_mut(units)) {
-            let (r, rest) = gates.split_at_mut(units);
-            let (z, n) = rest.split_at_mut(units);
-            let (of_r, rest) = recurrent.split_at(units);
-            let (of_z, of_n) = rest.split_at(units);
-            let (n, of_n, state) = (&mut n[..units], &of_n[..units], &mut state[..units]);
-            for i in 0..units {
-                r[i] = sigmoid(r[i] + of_r[i]);
-                z[i] = sigmoid(z[i] + of_z[i]);
-                n[i] = tanh(n[i] + r[i] * of_n[i]);
-                state[i] = n[i] + z[i] * (state[i] - n[i]);
+            let (both, n) = gates.split_at_mut(2 * units);
+            let (of_both, of_n) = recurrent.split_at(2 * units);
+            for (gate, &recurrent) in both.iter_mut().zip(of_both) {
+                *gate = sigmoid(*gate + recurrent);
+            }
+            let (r, z) = both.split_at(units);
+            for (n, (&r, &of_n)) in n.iter_mut().zip(r.iter().zip(of_n)) {
+                *n = tanh(*n + r * of_n);
+            }
+            for (state, (&n, &z)) in state.iter_mut().zip(n.iter().zip(z)) {
+                *state = n + z * (*state - n);
             }
         }
     }
@@ -46,21 +49,26 @@ impl Work for Backward<'_> {
             step.gates.chunks_exact_mut(3 * units).zip(step.recurrent.chunks_exact_mut(3 * units));
         let states = step.state.chunks_exact_mut(units).zip(step.previous.chunks_exact(units));
         for ((gates, recurrent), (state, previous)) in rows.zip(states) {
-            let (r, rest) = gates.split_at_mut(units);
-            let (z, n) = rest.split_at_mut(units);
-            let (of_r, rest) = recurrent.split_at_mut(units);
-            let (of_z, of_n) = rest.split_at_mut(units);
-            let (n, of_n) = (&mut n[..units], &mut of_n[..units]);
-            let (state, previous) = (&mut state[..units], &previous[..units]);
-            for i in 0..units {
-                let d_n = state[i] * (1.0 - z[i]) * (1.0 - n[i] * n[i]);
-                let d_z = state[i] * (previous[i] - n[i]) * (z[i] * (1.0 - z[i]));
-                let d_r = d_n * of_n[i] * (r[i] * (1.0 - r[i]));
-                state[i] *= z[i];
-                of_n[i] = d_n * r[i];
-                (n[i], z[i], r[i]) = (d_n, d_z, d_r);
-                (of_z[i], of_r[i]) = (d_z, d_r);
+            let (both, n) = gates.split_at_mut(2 * units);
+            let (r, z) = both.split_at(units);
+            let (of_both, of_n) = recurrent.split_at_mut(2 * units);
+            let (of_r, of_z) = of_both.split_at_mut(units);
+            let d_states = state.iter().zip(previous).zip(n.iter().zip(z));
+            for (d_z, ((&d_state, &previous), (&n, &z))) in of_z.iter_mut().zip(d_states) {
+                *d_z = d_state * (previous - n) * (z * (1.0 - z));
             }
+            for (n, (d_state, &z)) in n.iter_mut().zip(state.iter_mut().zip(z)) {
+                *n = *d_state * (1.0 - z) * (1.0 - *n * *n);
+                *d_state *= z;
+            }
+            for (d_r, (&d_n, (&of_n, &r))) in of_r.iter_mut().zip(n.iter().zip(of_n.iter().zip(r)))
+            {
+                *d_r = d_n * of_n * (r * (1.0 - r));
+            }
+            for (of_n, (&d_n, &r)) in of_n.iter_mut().zip(n.iter().zip(r)) {
+                *of_n = d_n * r;
+            }
+            both.copy_from_slice(of_both);
         }
     }
 }
