@@ -57,6 +57,7 @@ fn fit(
     pool.install(|| fit_sequences_on(isa, params, data, resume, control))
 }
 
+/// A sixth of the credit default data. It was 0.777 when this was written.
 #[test]
 fn customers_who_will_not_pay_are_ranked_first() {
     let Some([training, others]) = common::customers([4_000, 4_000]) else { return };
@@ -64,9 +65,9 @@ fn customers_who_will_not_pay_are_ranked_first() {
     let params = SequenceParams::read(&mut Options::new("gru", &options).unwrap()).unwrap();
     let fitted = fit((Isa::detect(), 2), &params, &training, None, &Uninterrupted).unwrap();
     let figures = fitted.classifier().unwrap().evaluate(&others, &Uninterrupted).unwrap();
-    println!("{figures:?}");
     let auc = figures.iter().find(|(name, _)| name == "auc").unwrap().1;
-    assert!(auc >= 0.75, "{figures:?}");
+    println!("AUC {auc}");
+    assert!(auc >= 0.75, "AUC {auc}");
 }
 
 #[test]

@@ -86,8 +86,8 @@ fn every_algorithm_learns() {
     }
 }
 
-/// A quarter of Banking77, of which the recipe of 15 epochs would take too long here. Of these rows
-/// a softmax over TF-IDF alone knows 0.80.
+/// A quarter of Banking77, by a network smaller than the usual one, since all of it would take too
+/// long here. It was 0.832 when this was written.
 #[test]
 fn questions_of_customers_are_told_apart() {
     let Some([training, others]) = common::questions([2_500, 1_000]) else { return };
@@ -96,8 +96,8 @@ fn questions_of_customers_are_told_apart() {
     let control = Uninterrupted;
     let fitted = fit((Isa::detect(), 2), &read(&given), &training, None, &control).unwrap();
     let figures = fitted.classifier().unwrap().evaluate(&others, &control).unwrap();
-    println!("{figures:?}");
-    assert!(figures[1].1 >= 0.8, "{figures:?}");
+    println!("{:?}", figures[1]);
+    assert!(figures[1].1 >= 0.8, "{:?}", figures[1]);
 }
 
 #[test]
