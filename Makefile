@@ -5,10 +5,10 @@ export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PGRX_PG_CONFIG_PATH := $(PG_CONFIG)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql test bench bench-engine bench-recommend install fmt lint clean
+.PHONY: help demo psql test bench bench-engine bench-recommend bench-generators install fmt lint clean
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## Show pg_teller at work in a private server, statement by statement
 	@scripts/demo.sh
@@ -38,6 +38,11 @@ bench-recommend: ## Measure the recommenders beside implicit, SciPy and NumPy, a
 	@scripts/setup.sh peers
 	@scripts/peers.sh recommend
 	cargo bench -q -p teller-recommend --bench recommend -- $(ONLY)
+
+bench-generators: ## Measure the generators of table rows, judged by scikit-learn, all or ONLY=tabular_vae
+	@scripts/setup.sh peers
+	@scripts/peers.sh generators
+	cargo bench -q -p teller-nn --bench generators -- $(ONLY)
 
 install: ## Build the extension and install it into the PostgreSQL of PG_CONFIG
 	@scripts/setup.sh

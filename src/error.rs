@@ -4,7 +4,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::PgSqlErrorCode as Code;
 
 use teller_nn::vision::ImageError;
-use teller_nn::{ArchitectureError, StartError};
+use teller_nn::{ArchitectureError, StartError, TableError};
 use teller_numeric::{Cancelled, OptionError};
 
 use crate::bridge::interrupts;
@@ -130,6 +130,8 @@ pub enum Error {
     K(i32),
     #[error("n is {0}, expected a number of rows from 0 on")]
     Count(i32),
+    #[error("{0}")]
+    RareRows(String),
     #[error("steps is {got}, expected 2 to {most}")]
     Steps { got: i32, most: i32 },
     #[error("the model cannot answer: {0}")]
@@ -242,7 +244,7 @@ impl Error {
             Self::TrainingMemory { .. } | Self::CacheSize { .. } | Self::OutOfMemory { .. } => {
                 Code::ERRCODE_OUT_OF_MEMORY
             }
-            Self::ArrayTooLong { .. } => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Self::ArrayTooLong { .. } | Self::RareRows(_) => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Threads(_) => Code::ERRCODE_INSUFFICIENT_RESOURCES,
             Self::Damaged { .. } | Self::FileLost | Self::Checkpoint(_) => {
                 Code::ERRCODE_DATA_CORRUPTED
@@ -382,6 +384,11 @@ impl Error {
             Self::Unsupported(_) => Some(
                 "docs/sql.md tells which algorithms answer which functions.".to_owned(),
             ),
+            Self::RareRows(_) => Some(
+                "Ask for fewer columns at once, or train with the column as \"label\": that is \
+                 drawn as it is asked for."
+                    .to_owned(),
+            ),
             Self::Diverged(_) => Some("Try a smaller learning_rate.".to_owned()),
             _ => None,
         }
@@ -458,6 +465,7 @@ impl From<teller_nn::Error> for Error {
             }
             Source::Architecture(error) => Self::Architecture(Box::new(error)),
             Source::Start(error) => Self::Start(Box::new(error)),
+            Source::Table(TableError::Rare { .. }) => Self::RareRows(error.to_string()),
             Source::NoRows | Source::OneClass { .. } | Source::Table(_) | Source::Shape { .. } => {
                 Self::Data(error.to_string())
             }

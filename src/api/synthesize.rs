@@ -1,10 +1,11 @@
 //! `synthesize`.
 
-use pgrx::JsonB;
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
+use pgrx::{AnyElement, JsonB};
 use serde_json::Value;
 
+use crate::api::train::read_options;
 use crate::cache;
 use crate::error::Error;
 
@@ -16,13 +17,16 @@ fn synthesize(
     model: pg_sys::Oid,
     n: i32,
     seed: i64,
+    options: AnyElement,
 ) -> Result<SetOfIterator<'static, JsonB>, ErrorReport> {
     let n = u64::try_from(n).map_err(|_| Error::Count(n))?;
     let model = cache::production(model)?;
-    model.generator()?;
+    let options = read_options(Some(options.datum()))?;
+    let condition = model.generator()?.condition(&options)?;
     // A batch is made when its first row is fetched.
     let batch = move |first: u64| -> Result<Vec<Value>, Error> {
-        model.generator()?.rows(first, (n - first).min(BATCH) as usize, seed as u64)
+        let count = (n - first).min(BATCH) as usize;
+        model.generator()?.rows(first, count, seed as u64, &condition)
     };
     let batches = (0..n).step_by(BATCH as usize);
     let rows =

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use teller_nn::TableGenerator;
+use teller_nn::{Condition, TableGenerator};
+use teller_numeric::Options;
 use teller_payload::SharedBytes;
 
 use crate::bridge::rhythm::Rhythm;
@@ -50,12 +51,44 @@ impl TableModel {
         &self.generator
     }
 
+    /// What options ask of the rows: `where`, an object of columns and their values.
+    pub fn condition(&self, options: &Value) -> Result<Condition, Error> {
+        let mut options = Options::new("synthesize", options)?;
+        let mut condition = Condition::default();
+        if let Some(wanted) = options.value("where") {
+            let Some(columns) = wanted.as_object() else {
+                let expected = "an object of columns and their values".to_owned();
+                return Err(options.invalid("where", wanted, expected).into());
+            };
+            for (column, value) in columns {
+                let at = self.generator.columns().position(|name| name == column);
+                let Some(at) = at else {
+                    return Err(Error::unknown("column", column, self.generator.columns()));
+                };
+                let read = self.types[at].read(value);
+                let Some(cell) = read else {
+                    let expected = format!("a value of column \"{column}\" as synthesize tells it");
+                    return Err(options.invalid("where", value, expected).into());
+                };
+                condition.add(&self.generator, column, cell)?;
+            }
+        }
+        options.finish()?;
+        Ok(condition)
+    }
+
     /// `count` rows from number `first` on as JSON objects.
-    pub fn rows(&self, first: u64, count: usize, seed: u64) -> Result<Vec<Value>, Error> {
+    pub fn rows(
+        &self,
+        first: u64,
+        count: usize,
+        seed: u64,
+        condition: &Condition,
+    ) -> Result<Vec<Value>, Error> {
         let table = workers::run(
             settings::threads(),
             &Rhythm::never(),
-            |control| self.generator.rows(first, count, seed, control),
+            |control| self.generator.rows(first, count, seed, condition, control),
             |_| Ok(()),
         )??;
         let columns: Vec<(&str, ColumnType)> =

@@ -1,6 +1,6 @@
 //! The types of a table's columns that rows are generated for, and how their values are told.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 
 use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,47 @@ impl ColumnType {
             Self::Number | Self::Text => number.into(),
         }
     }
+
+    /// The value that [`Self::json`] tells, however times and money are written; `None` for a
+    /// value of another kind.
+    pub fn read(self, value: &Value) -> Option<TableCell<'_>> {
+        let number = match (self, value) {
+            (_, Value::Null) => return Some(TableCell::Null),
+            (Self::Text, Value::String(text)) => return Some(TableCell::Text(text)),
+            (Self::Boolean, Value::Bool(is)) => f64::from(u8::from(*is)),
+            (Self::Number, Value::Number(number)) => number.as_f64()?,
+            (Self::Date, Value::String(text)) => {
+                f64::from(input(text, pg_sys::F_DATE_IN)?.value() as i32)
+            }
+            (Self::Timestamp, Value::String(text)) => {
+                input(text, pg_sys::F_TIMESTAMP_IN)?.value() as i64 as f64
+            }
+            (Self::Timestamptz, Value::String(text)) => {
+                input(text, pg_sys::F_TIMESTAMPTZ_IN)?.value() as i64 as f64
+            }
+            (Self::Money, Value::String(text)) => {
+                input(text, pg_sys::F_CASH_IN)?.value() as i64 as f64
+            }
+            _ => return None,
+        };
+        Some(TableCell::Number(number))
+    }
+}
+
+/// What a type that is passed by value reads from a text, as PostgreSQL's errors say if it cannot;
+/// `None` for a text that is none of PostgreSQL's.
+fn input(text: &str, function: u32) -> Option<pg_sys::Datum> {
+    let text = CString::new(text).ok()?;
+    let (no_element, any_length) = (pg_sys::InvalidOid, -1);
+    // SAFETY: the text ends, and the input function of the type reads nothing else.
+    Some(unsafe {
+        pg_sys::OidInputFunctionCall(
+            function.into(),
+            text.as_ptr().cast_mut(),
+            no_element,
+            any_length,
+        )
+    })
 }
 
 /// In ISO 8601.

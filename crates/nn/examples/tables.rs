@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use teller_nn::{ColumnKind, GenerationParams, Table, TableCell, fit_table};
+use teller_nn::{ColumnKind, Condition, GenerationParams, Table, TableCell, fit_table};
 use teller_numeric::{Cancelled, Control, Options, Step, Uninterrupted};
 
 struct Printing;
@@ -53,7 +53,10 @@ fn main() {
         let fitted = fit_table(&params, &table, Some(label), None, &Printing).unwrap();
         println!("{:.1?}: {:?}", begun.elapsed(), fitted.report);
         let begun = Instant::now();
-        let made = fitted.generator.rows(0, rows.parse().unwrap(), 1, &Uninterrupted).unwrap();
+        let made = fitted
+            .generator
+            .rows(0, rows.parse().unwrap(), 1, &Condition::default(), &Uninterrupted)
+            .unwrap();
         println!("{rows} rows in {:.1?}", begun.elapsed());
         let mut text = made.names().collect::<Vec<_>>().join("\t");
         for row in 0..made.rows() {

@@ -52,10 +52,11 @@ pub use explain::{Heat, Method};
 pub use fitted::{Epoch, FittedCnn};
 pub use fitted_classifier::FittedClassifier;
 pub use generative::{
-    Autoencoder, AutoencoderLayout, AutoencoderParams, ColumnKind, Examples, FittedAutoencoder,
-    FittedTable, GanParams, GenerationParams, Likelihood, Privacy, Quality, Report, Table,
-    TableCell, TableError, TableGenerator, VaeParams, autoencoder_memory, evaluate_autoencoder,
-    evaluate_generator, fit_autoencoder, fit_autoencoder_on, fit_table, table_memory_needed,
+    Autoencoder, AutoencoderLayout, AutoencoderParams, ColumnKind, Condition, Examples,
+    FittedAutoencoder, FittedTable, GanParams, GenerationParams, Likelihood, Privacy, Quality,
+    Report, Table, TableCell, TableError, TableGenerator, VaeParams, autoencoder_memory,
+    evaluate_autoencoder, evaluate_generator, fit_autoencoder, fit_autoencoder_on, fit_table,
+    table_memory_needed,
 };
 pub use layer::Padding;
 pub use metrics::{Confusion, Predictions, evaluate};

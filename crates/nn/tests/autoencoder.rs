@@ -8,9 +8,9 @@
 )]
 
 mod common;
+#[path = "common/credit.rs"]
+mod credit;
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
@@ -319,17 +319,9 @@ fn stored_numbers_that_no_training_gives_are_refused() {
 }
 
 /// Rows of the credit defaults without their number, or nothing where the data is absent.
-fn credit() -> Option<Vec<Vec<f32>>> {
-    let folder = std::env::var_os("TELLER_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let Ok(text) = fs::read_to_string(folder.join("credit_default.tsv")) else {
-        println!("skipped: no credit_default.tsv in {}", folder.display());
-        return None;
-    };
-    let numbers = |line: &str| line.split('\t').skip(1).map(|x| x.parse().unwrap()).collect();
-    Some(text.lines().skip(1).map(numbers).collect())
+fn rows_of_credit() -> Option<Vec<Vec<f32>>> {
+    let numbers = |line: &String| line.split('\t').skip(1).map(|x| x.parse().unwrap()).collect();
+    Some(credit::lines()?.iter().skip(1).map(numbers).collect())
 }
 
 /// The eigenvectors of a symmetric matrix by Jacobi's rotations, those of the largest values first.
@@ -390,7 +382,7 @@ fn error_of_components(training: &[Vec<f32>], held_out: &[Vec<f32>], components:
 
 #[test]
 fn real_rows_are_told_better_than_by_as_many_principal_components() {
-    let Some(rows) = credit() else { return };
+    let Some(rows) = rows_of_credit() else { return };
     let (held_out, training): (Vec<_>, Vec<_>) = (0u64..)
         .zip(rows)
         .partition(|(number, _)| Stream::new(1, "held out", *number).below(5) == 0);

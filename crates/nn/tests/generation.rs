@@ -6,13 +6,16 @@
     reason = "a failed test panics, errors are rare"
 )]
 
+#[path = "common/credit.rs"]
+mod credit;
+
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use teller_nn::{
-    ColumnKind, Error, FittedTable, GenerationParams, Table, TableCell, TableError, TableGenerator,
-    fit_table,
+    ColumnKind, Condition, Error, FittedTable, GenerationParams, Table, TableCell, TableError,
+    TableGenerator, fit_table,
 };
 use teller_numeric::{
     Cancelled, CheckpointBytes, Control, Isa, Moment, Options, Step, Stream, Uninterrupted,
@@ -97,7 +100,7 @@ fn columns_come_back_as_they_were() {
     let real = customers(1500);
     for algorithm in ALGORITHMS {
         let generator = fit(algorithm, &real).generator;
-        let made = generator.rows(0, 3000, 5, &Uninterrupted).unwrap();
+        let made = generator.rows(0, 3000, 5, &Condition::default(), &Uninterrupted).unwrap();
         assert_eq!(made.names().collect::<Vec<_>>(), KINDS.map(|(name, _)| name));
         for row in rows(&made) {
             let [age, balance, active, opened, branch, default] = row[..] else { panic!() };
@@ -133,13 +136,86 @@ fn columns_come_back_as_they_were() {
 #[test]
 fn a_label_governs_its_rows() {
     let made = fit("tabular_vae", &customers(1500)).generator;
-    let made = made.rows(0, 3000, 5, &Uninterrupted).unwrap();
+    let made = made.rows(0, 3000, 5, &Condition::default(), &Uninterrupted).unwrap();
     for row in rows(&made) {
         let [TableCell::Number(age), .., TableCell::Text(default)] = row[..] else {
             panic!("{row:?}")
         };
         assert!(if default == "yes" { age < 40.0 } else { age >= 30.0 }, "{row:?}");
     }
+}
+
+fn asked(generator: &TableGenerator, cells: &[(&str, TableCell<'_>)]) -> Condition {
+    let mut condition = Condition::default();
+    for &(column, cell) in cells {
+        condition.add(generator, column, cell).unwrap();
+    }
+    condition
+}
+
+#[test]
+fn rows_are_as_they_are_asked_for() {
+    let real = customers(800);
+    for algorithm in ALGORITHMS {
+        let generator = fit(algorithm, &real).generator;
+        let make = |first, count, condition: &Condition| {
+            generator.rows(first, count, 5, condition, &Uninterrupted).unwrap()
+        };
+        for cells in [
+            &[("default", TableCell::Text("yes"))][..],
+            &[("branch", TableCell::Null)],
+            &[("balance", TableCell::Number(0.0)), ("active", TableCell::Number(0.0))],
+            &[("default", TableCell::Text("no")), ("balance", TableCell::Null)],
+        ] {
+            let condition = asked(&generator, cells);
+            let made = make(0, 1300, &condition);
+            assert_eq!(made.rows(), 1300);
+            for &(name, cell) in cells {
+                let column = made.names().position(|known| known == name).unwrap();
+                assert!(rows(&made).iter().all(|row| row[column] == cell), "{algorithm} {name}");
+            }
+            assert_eq!(rows(&make(1100, 150, &condition)), rows(&made)[1100..1250]);
+        }
+        // A row that is as asked for without being asked is the same.
+        let (free, asked) = (
+            make(0, 300, &Condition::default()),
+            make(0, 300, &asked(&generator, &[("active", TableCell::Number(1.0))])),
+        );
+        let both = rows(&free).into_iter().zip(rows(&asked));
+        let met: Vec<_> = both.filter(|(free, _)| free[2] == TableCell::Number(1.0)).collect();
+        assert!(met.len() > 20 && met.iter().all(|(free, asked)| free == asked));
+    }
+}
+
+#[test]
+fn what_hardly_any_row_is_cannot_be_asked_for() {
+    // One row of 500 has a branch of its own.
+    let mut table = Table::new([("x", ColumnKind::Number), ("branch", ColumnKind::Category)]);
+    for row in 0..500 {
+        let branch = if row == 77 { "Wien" } else { "Graz" };
+        table.push(&[TableCell::Number(f64::from(row % 70)), TableCell::Text(branch)]).unwrap();
+    }
+    let fitted =
+        fit_table(&params("tabular_vae", json!({})), &table, None, None, &Uninterrupted).unwrap();
+    let generator = fitted.generator;
+    let both = [("x", TableCell::Number(33.0)), ("branch", TableCell::Text("Wien"))];
+    let rare = generator.rows(0, 5, 1, &asked(&generator, &both), &Uninterrupted);
+    let Err(Error::Table(TableError::Rare { met, drawn, expected })) = rare else { panic!() };
+    assert!(met * expected < drawn && drawn < 30_000, "{met} of {drawn}");
+    let add = |column, cell| Condition::default().add(&generator, column, cell);
+    for (column, cell) in [
+        ("branch", TableCell::Text("Linz")),
+        ("branch", TableCell::Null),
+        ("branch", TableCell::Number(1.0)),
+        ("x", TableCell::Number(70.0)),
+        ("x", TableCell::Number(3.5)),
+        ("x", TableCell::Number(f64::NAN)),
+    ] {
+        let refused = add(column, cell);
+        assert!(matches!(refused, Err(Error::Table(TableError::NoValue { .. }))), "{cell:?}");
+    }
+    let refused = add("y", TableCell::Null);
+    assert!(matches!(refused, Err(Error::Table(TableError::NoColumn { .. }))));
 }
 
 #[test]
@@ -150,7 +226,8 @@ fn the_same_seed_gives_the_same_rows_on_any_threads_and_processor() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let generator = fit(algorithm, &real).generator;
-                let made = generator.rows(0, 1500, 5, &Uninterrupted).unwrap();
+                let made =
+                    generator.rows(0, 1500, 5, &Condition::default(), &Uninterrupted).unwrap();
                 (bytes(&generator), made)
             })
         };
@@ -163,10 +240,16 @@ fn the_same_seed_gives_the_same_rows_on_any_threads_and_processor() {
             assert!(other == (weights.clone(), made.clone()), "{algorithm} on {}", isa.name());
         }
         let generator = fit(algorithm, &real).generator;
-        let later = generator.rows(1200, 300, 5, &Uninterrupted).unwrap();
+        let later = generator.rows(1200, 300, 5, &Condition::default(), &Uninterrupted).unwrap();
         assert_eq!(rows(&later), rows(&made)[1200..]);
-        assert_ne!(generator.rows(0, 1500, 6, &Uninterrupted).unwrap(), made);
-        assert_eq!(generator.rows(0, 0, 6, &Uninterrupted).unwrap().rows(), 0);
+        assert_ne!(
+            generator.rows(0, 1500, 6, &Condition::default(), &Uninterrupted).unwrap(),
+            made
+        );
+        assert_eq!(
+            generator.rows(0, 0, 6, &Condition::default(), &Uninterrupted).unwrap().rows(),
+            0
+        );
     }
 }
 
@@ -176,8 +259,8 @@ fn what_is_stored_makes_the_same_rows() {
         let generator = fit(algorithm, &customers(400)).generator;
         let stored = Arc::new(generator.payload());
         let loaded = TableGenerator::load(&generator.description(), stored).unwrap();
-        let [before, after] =
-            [&generator, &loaded].map(|it| it.rows(0, 100, 1, &Uninterrupted).unwrap());
+        let [before, after] = [&generator, &loaded]
+            .map(|it| it.rows(0, 100, 1, &Condition::default(), &Uninterrupted).unwrap());
         assert_eq!(before, after);
         assert_eq!(loaded.description(), generator.description());
     }
@@ -214,8 +297,17 @@ fn forged_models_are_refused_or_survived() {
             ("/label", json!(0)),
             ("/label", Value::Null),
             ("/columns", json!([])),
-            ("/columns/0/domain", json!({"many": {"least": 5, "greatest": 1, "power": 0}})),
-            ("/columns/0/domain", json!({"many": {"least": 1, "greatest": 2, "power": 99}})),
+            (
+                "/columns/0/domain",
+                json!({"many": {"least": 5, "greatest": 1, "power": 0, "frequent": []}}),
+            ),
+            (
+                "/columns/0/domain",
+                json!({"many": {"least": 1, "greatest": 2, "power": 99, "frequent": []}}),
+            ),
+            ("/columns/1/domain/many/frequent", json!([5.0, 0.0])),
+            ("/columns/1/domain/many/frequent", json!([-1e9])),
+            ("/columns/1/domain/many/frequent", json!([])),
             ("/columns/2/domain", json!({"few": [1.0, 0.0]})),
             ("/columns/4/domain", json!({"texts": ["b", "a"]})),
             ("/columns/4/null", json!(false)),
@@ -234,7 +326,10 @@ fn forged_models_are_refused_or_survived() {
             }
             let forged = Arc::new(Known(AlignedBytes::from(&*forged)));
             if let Ok(generator) = TableGenerator::load(&description, forged) {
-                assert_eq!(generator.rows(0, 20, 1, &Uninterrupted).unwrap().rows(), 20);
+                assert_eq!(
+                    generator.rows(0, 20, 1, &Condition::default(), &Uninterrupted).unwrap().rows(),
+                    20
+                );
             }
         }
     }
@@ -383,7 +478,7 @@ proptest! {
         let options = json!({"epochs": 1, "hidden": 8});
         let params = params(ALGORITHMS[usize::from(gan)], options);
         let fitted = fit_table(&params, &table, None, None, &Uninterrupted).unwrap();
-        let made = fitted.generator.rows(0, 200, seed, &Uninterrupted).unwrap();
+        let made = fitted.generator.rows(0, 200, seed, &Condition::default(), &Uninterrupted).unwrap();
         for column in 0..columns.len() {
             let real: Vec<TableCell<'_>> = rows(&table).iter().map(|row| row[column]).collect();
             let numbers = real.iter().filter_map(|cell| match cell {
@@ -401,5 +496,24 @@ proptest! {
         }
         let figures = fitted.report.metrics();
         prop_assert!(figures.iter().all(|(_, figure)| figure.is_finite()), "{:?}", figures);
+    }
+}
+
+/// A tenth of the rows and of the epochs: the bounds are those of a training that has begun well.
+#[test]
+fn rows_of_the_credit_defaults_are_soon_like_the_real_ones() {
+    let Some(mut lines) = credit::lines() else { return };
+    let header = lines.remove(0);
+    Stream::new(1, "credit parts", 0).shuffle(&mut lines);
+    let table = credit::table(&header, &lines[..3000]);
+    for (algorithm, epochs) in [("tabular_vae", 30), ("tabular_gan", 20)] {
+        let options = json!({"epochs": epochs, "hidden": 128, "validation_fraction": 0.3});
+        let params = params(algorithm, options);
+        let fitted = fit_table(&params, &table, Some("def_pay"), None, &Uninterrupted).unwrap();
+        let report = fitted.report;
+        println!("{algorithm}: {report:?}");
+        assert!(report.quality.column_variation < 0.05, "{algorithm}");
+        assert!(report.quality.correlation_difference < 0.08, "{algorithm}");
+        assert!(report.privacy.unwrap().failures().is_empty(), "{algorithm}");
     }
 }

@@ -8,7 +8,9 @@ use teller_numeric::{Cancelled, Control, Isa, Stream};
 
 use crate::Error;
 use crate::floats::Floats;
-use crate::layer::{Dense, Ends, Initialization, Layer, Pass, Results, Weights, bias_gradient};
+use crate::layer::{
+    Dense, Ends, Initialization, Layer, Pass, Results, WIDEST, Weights, bias_gradient,
+};
 
 /// Rows of a batch that one task computes.
 pub(super) const TASK: usize = 32;
@@ -93,10 +95,13 @@ impl Affine {
 
     /// The kernel as [`Self::backward`] reads it.
     pub(super) fn reverse(&self, work: &Work<'_>, weights: &[f32], reversed: &mut [f32]) {
-        let kernel = &weights[self.kernel.clone()];
-        let weights = Weights { kernel, ..Weights::default() };
-        let reversed = &mut reversed[..self.kernel.len()];
-        self.dense().prepare(work.isa, weights, &mut [], Some(reversed));
+        let block = WIDEST * self.units;
+        let parts = weights[self.kernel.clone()].par_chunks(block);
+        let reversed = reversed[..self.kernel.len()].par_chunks_mut(block);
+        parts.zip(reversed).for_each(|(kernel, reversed)| {
+            let weights = Weights { kernel, ..Weights::default() };
+            self.dense().prepare(work.isa, weights, &mut [], Some(reversed));
+        });
     }
 
     /// From the gradient to the output to that to the input.

@@ -152,7 +152,8 @@ fn settle(
     let raw = |label: u32| {
         let labels = vec![label; MARGIN_ROWS];
         let first = u64::from(label) * MARGIN_ROWS as u64;
-        sampler.raw(&work, encoding, Draw { seed, first, labels: &labels })
+        let numbers: Vec<u64> = (first..first + MARGIN_ROWS as u64).collect();
+        sampler.raw(&work, encoding, Draw { seed, numbers: &numbers, labels: &labels })
     };
-    Margins::settle(encoding, (table, rows, data), raw, control)
+    Margins::settle(encoding, (table, rows, data), raw, seed, control)
 }

@@ -5,6 +5,7 @@
 mod affine;
 mod autoencoder;
 mod codec;
+mod condition;
 mod fit;
 mod gan;
 mod generator;
@@ -19,6 +20,7 @@ pub use autoencoder::{
     Autoencoder, AutoencoderLayout, AutoencoderParams, Examples, FittedAutoencoder, Likelihood,
     autoencoder_memory, evaluate_autoencoder, fit_autoencoder, fit_autoencoder_on,
 };
+pub use condition::Condition;
 pub use fit::{FittedTable, fit_table, table_memory_needed};
 pub use generator::TableGenerator;
 pub use params::{GanParams, GenerationParams, VaeParams};

@@ -16,7 +16,7 @@ pub struct VaeParams {
     /// Weight of the codes' distance from a normal distribution: `beta`, 0.001 to 100 (0.3).
     pub beta: f64,
     /// Normal distributions of which each label's codes are a mixture, at most: `components`, 1 to
-    /// 100 (20).
+    /// 100 (60).
     pub components: usize,
 }
 
@@ -49,13 +49,13 @@ impl Default for VaeParams {
         let update =
             UpdateRule { optimizer: Optimizer::AdamW, weight_decay: 0.01, ..UpdateRule::default() };
         let training = TrainingParams {
-            epochs: 100,
+            epochs: 150,
             batch_size: 256,
             learning_rate: 0.002,
             update,
             ..TrainingParams::default()
         };
-        Self { training, hidden: 256, latent: 24, beta: 0.3, components: 20 }
+        Self { training, hidden: 256, latent: 24, beta: 0.3, components: 60 }
     }
 }
 
@@ -63,7 +63,7 @@ impl Default for GanParams {
     fn default() -> Self {
         let update = UpdateRule { betas: [0.0, 0.9], ..UpdateRule::default() };
         let training = TrainingParams {
-            epochs: 60,
+            epochs: 110,
             batch_size: 128,
             learning_rate: 0.001,
             update,

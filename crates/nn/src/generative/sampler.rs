@@ -9,18 +9,18 @@ use super::table::TableEncoding;
 use super::vae::{Mixture, VaeSampler};
 use crate::Error;
 
-/// Which rows are to be made: those from number `first` on, one for each label.
+/// Which rows are to be made: those of these numbers, one for each label.
 #[derive(Clone, Copy)]
 pub(super) struct Draw<'a> {
     pub(super) seed: u64,
-    pub(super) first: u64,
+    pub(super) numbers: &'a [u64],
     pub(super) labels: &'a [u32],
 }
 
 impl Draw<'_> {
     /// What the row at this place draws from, the same in any draw that has the row.
     pub(super) fn stream(&self, purpose: &str, row: usize) -> Stream {
-        Stream::new(self.seed, purpose, self.first + row as u64)
+        Stream::new(self.seed, purpose, self.numbers[row])
     }
 }
 

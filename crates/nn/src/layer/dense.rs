@@ -19,7 +19,7 @@ pub(crate) struct Dense {
 }
 
 /// Columns of the kernel's widest tile.
-const WIDEST: usize = 64;
+pub(crate) const WIDEST: usize = 64;
 
 impl Dense {
     /// Columns between two looks at the control, whole tiles.

@@ -19,7 +19,7 @@ pub(crate) use avg_pool2d::AvgPool2d;
 pub(crate) use batch_norm2d::BatchNorm2d;
 pub use conv2d::Padding;
 pub(crate) use conv2d::{Conv2d, ConvTranspose2d};
-pub(crate) use dense::Dense;
+pub(crate) use dense::{Dense, WIDEST};
 pub(crate) use dropout::{Dropout, drop_out};
 pub(crate) use elementwise::{Curve, Elementwise};
 pub(crate) use grouped_conv2d::{GroupedConv2d, Reach};

@@ -25,14 +25,17 @@ pub(super) fn transpose(from: &[f32], to: &mut [f32], rows: usize, columns: usiz
 
 /// One block, whose rows lie `from_row` and `to_row` floats apart.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // Reads best by index.
 fn turn(from: &[f32], to: &mut [f32], from_row: usize, to_row: usize) {
-    let mut block = [[0.0; BLOCK]; BLOCK];
-    for (row, line) in block.iter_mut().enumerate() {
-        line.copy_from_slice(&from[row * from_row..][..BLOCK]);
+    let mut turned = [[0.0; BLOCK]; BLOCK];
+    for row in 0..BLOCK {
+        let line = &from[row * from_row..][..BLOCK];
+        for column in 0..BLOCK {
+            turned[column][row] = line[column];
+        }
     }
     for column in 0..BLOCK {
-        let line = block.map(|line| line[column]);
-        to[column * to_row..][..BLOCK].copy_from_slice(&line);
+        to[column * to_row..][..BLOCK].copy_from_slice(&turned[column]);
     }
 }
 

@@ -9,10 +9,10 @@ use teller_numeric::Isa;
 use super::{CHUNK, scale};
 
 /// Adds the gradient of `decay / 2 * |weights|^2`.
-pub(super) fn penalize(
+pub(super) fn penalize<'k>(
     isa: Isa,
     decay: f64,
-    kernels: &[Range<usize>],
+    kernels: impl Iterator<Item = &'k Range<usize>>,
     weights: &[f32],
     gradient: &mut [f32],
 ) {
@@ -25,11 +25,11 @@ pub(super) fn penalize(
 }
 
 /// Shrinks the weights by the share `rate * decay` (Loshchilov and Hutter 2019).
-pub(super) fn shrink(
+pub(super) fn shrink<'k>(
     isa: Isa,
     rate: f64,
     decay: f64,
-    kernels: &[Range<usize>],
+    kernels: impl Iterator<Item = &'k Range<usize>>,
     weights: &mut [f32],
 ) {
     let kept = (1.0 - rate * decay) as f32;
@@ -55,9 +55,9 @@ mod tests {
     fn kernels_decay_and_nothing_else() {
         let mut weights = [1.0f32, -2.0, 3.0, 4.0];
         let mut gradient = [0.5f32; 4];
-        penalize(Isa::detect(), 0.1, &[0..2, 3..4], &weights, &mut gradient);
+        penalize(Isa::detect(), 0.1, [0..2, 3..4].iter(), &weights, &mut gradient);
         assert_eq!(gradient, [0.6, 0.3, 0.5, 0.9]);
-        shrink(Isa::detect(), 0.5, 0.5, &[0..1, 2..4], &mut weights);
+        shrink(Isa::detect(), 0.5, 0.5, [0..1, 2..4].iter(), &mut weights);
         assert_eq!(weights, [0.75, -2.0, 2.25, 3.0]);
     }
 }

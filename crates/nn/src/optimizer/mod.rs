@@ -179,19 +179,39 @@ impl OptimizerState {
         weights: &mut [f32],
         gradient: &mut [f32],
     ) {
+        self.begin_step();
+        self.update_part(isa, rate, 0..weights.len(), weights, gradient);
+    }
+
+    /// Counts a step that is then taken part by part.
+    pub(crate) fn begin_step(&mut self) {
         self.steps += 1;
+    }
+
+    /// A step of the weights in `part` alone, whose gradient is clipped by itself. No kernel or
+    /// trained range may lie across its ends.
+    pub(crate) fn update_part(
+        &mut self,
+        isa: Isa,
+        rate: f64,
+        part: Range<usize>,
+        weights: &mut [f32],
+        gradient: &mut [f32],
+    ) {
         let UpdateRule { optimizer, weight_decay, clip_norm, betas } = self.rule;
+        let inside = |range: &&Range<usize>| part.start <= range.start && range.end <= part.end;
         if let Some(longest) = clip_norm {
-            clip::clip(isa, longest, gradient, &mut self.squares);
+            clip::clip(isa, longest, &mut gradient[part.clone()], &mut self.squares);
         }
         if weight_decay > 0.0 {
+            let kernels = self.kernels.iter().filter(inside);
             if optimizer == Optimizer::AdamW {
-                decay::shrink(isa, rate, weight_decay, &self.kernels, weights);
+                decay::shrink(isa, rate, weight_decay, kernels, weights);
             } else {
-                decay::penalize(isa, weight_decay, &self.kernels, weights, gradient);
+                decay::penalize(isa, weight_decay, kernels, weights, gradient);
             }
         }
-        for range in &self.trained {
+        for range in self.trained.iter().filter(inside) {
             let chunks = weights[range.clone()]
                 .par_chunks_mut(CHUNK)
                 .zip(gradient[range.clone()].par_chunks(CHUNK))

@@ -156,3 +156,76 @@ fn what_cannot_be_answered_says_why() {
         client.refused(&refused(options, query), &state);
     }
 }
+
+#[test]
+fn rows_are_made_as_they_are_asked_for() {
+    let mut client = customers();
+    client.run(&train("people", "tabular_vae"));
+    client.run("CREATE TABLE synthetic (LIKE customers)");
+    let made: i64 = client.value(
+        r#"SELECT teller.synthesize_into('people', 'synthetic', 200, 7,
+               '{"where": {"default": "yes", "branch": "Linz", "active": false}}')"#,
+    );
+    assert_eq!(made, 200);
+    let others: i64 = client.value(
+        "SELECT count(*) FROM synthetic
+         WHERE (\"default\", branch, active) IS DISTINCT FROM ('yes', 'Linz', false)",
+    );
+    assert_eq!(others, 0);
+    let without: bool = client.value(
+        r#"SELECT bool_and(row->'balance' = 'null')
+           FROM teller.synthesize('people', 50, options => '{"where": {"balance": null}}') row"#,
+    );
+    assert!(without);
+    // Whatever a value was told as can be asked for.
+    for column in ["age", "income", "opened", "seen", "called"] {
+        let refused = client.query(
+            &format!(
+                "SELECT teller.synthesize('people', 1, 1, jsonb_build_object('where',
+                     jsonb_build_object('{column}', told->'{column}')))
+                 FROM teller.synthesize('people', 1, 1) told"
+            ),
+            &[],
+        );
+        // A single moment is too rare, or not.
+        let state = refused.err().and_then(|error| error.code().cloned());
+        let rare = Some(SqlState::PROGRAM_LIMIT_EXCEEDED);
+        assert!(state.is_none() || state == rare, "{column}: {state:?}");
+    }
+    for (options, state) in [
+        (r#"{"where": {"brunch": "Linz"}}"#, SqlState::INVALID_PARAMETER_VALUE),
+        (r#"{"where": {"branch": "Rom"}}"#, SqlState::INVALID_PARAMETER_VALUE),
+        (r#"{"where": {"branch": 7}}"#, SqlState::INVALID_PARAMETER_VALUE),
+        (r#"{"where": {"active": "yes"}}"#, SqlState::INVALID_PARAMETER_VALUE),
+        (r#"{"where": {"age": null}}"#, SqlState::INVALID_PARAMETER_VALUE),
+        (r#"{"where": {"opened": "no day"}}"#, SqlState::INVALID_DATETIME_FORMAT),
+        (r#"{"where": ["branch"]}"#, SqlState::INVALID_PARAMETER_VALUE),
+        (r#"{"were": {}}"#, SqlState::INVALID_PARAMETER_VALUE),
+        (r#"[]"#, SqlState::INVALID_PARAMETER_VALUE),
+        (
+            r#"{"where": {"age": 30, "balance": 13.11, "branch": "Linz"}}"#,
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+        ),
+    ] {
+        client.refused(&format!("SELECT teller.synthesize('people', 1, 1, '{options}')"), &state);
+    }
+}
+
+#[test]
+fn a_version_whose_losses_diverge_is_failed() {
+    for algorithm in ["tabular_vae", "tabular_gan"] {
+        let mut client = customers();
+        client.run(&train("people", algorithm));
+        client.refused(
+            r#"CALL teller.retrain('people', '{"optimizer": "sgd", "learning_rate": 10}')"#,
+            &SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+        );
+        let status: Vec<String> = client.column(
+            "SELECT status FROM teller.model_versions
+             WHERE model = 'people'::regclass ORDER BY version",
+        );
+        assert_eq!(status, ["production", "failed"], "{algorithm}");
+        let made: i64 = client.value("SELECT count(*) FROM teller.synthesize('people', 3)");
+        assert_eq!(made, 3);
+    }
+}

@@ -134,9 +134,9 @@ const FUNCTIONS: [(&str, Need, &str); 64] = [
     ),
     ("predict_rating(bigint,bigint,regclass)", Run, "predict_rating(1, 1, 'SCHEMA.rated')"),
     ("predict_rating(text,text,regclass)", Run, "predict_rating('1', '1', 'SCHEMA.rated')"),
-    ("synthesize(regclass,integer,bigint)", Run, "synthesize('SCHEMA.people', 1, 1)"),
+    ("synthesize(regclass,integer,bigint,jsonb)", Run, "synthesize('SCHEMA.people', 1, 1)"),
     (
-        "synthesize_into(regclass,regclass,integer,bigint)",
+        "synthesize_into(regclass,regclass,integer,bigint,jsonb)",
         Run,
         "synthesize_into('SCHEMA.people', 'SCHEMA.made', 1, 1)",
     ),

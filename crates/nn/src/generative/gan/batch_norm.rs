@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use teller_numeric::kernels;
 use teller_numeric::{Cancelled, Isa};
 
 use crate::Error;
@@ -10,6 +11,8 @@ use crate::floats::Floats;
 use crate::generative::affine::{TASK, Work, buffers, by_rows};
 
 const EPSILON: f64 = 1e-5;
+/// Units whose sums one task takes.
+const BLOCK: usize = 64;
 
 /// Where scale and shift of each unit lie among the weights.
 #[derive(Clone, Debug)]
@@ -44,48 +47,49 @@ impl BatchNorm {
     }
 
     /// Mean and one over the deviation of each unit over all rows of `values`.
-    pub(super) fn statistics(&self, values: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let rows = (values.len() / self.units) as f64;
-        let mut means = vec![0.0f64; self.units];
-        for row in values.chunks_exact(self.units) {
-            means.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
-        }
-        means.iter_mut().for_each(|sum| *sum /= rows);
-        let mut squares = vec![0.0f64; self.units];
-        for row in values.chunks_exact(self.units) {
-            for ((sum, &x), mean) in squares.iter_mut().zip(row).zip(&means) {
-                let off = f64::from(x) - mean;
-                *sum += off * off;
-            }
-        }
-        let inverse = squares.iter().map(|sum| (1.0 / (sum / rows + EPSILON).sqrt()) as f32);
-        (means.iter().map(|&mean| mean as f32).collect(), inverse.collect())
+    pub(super) fn statistics(&self, isa: Isa, values: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let (mut means, mut inverse) = (vec![0.0f32; self.units], vec![0.0f32; self.units]);
+        let units = means.par_chunks_mut(BLOCK).zip(inverse.par_chunks_mut(BLOCK)).enumerate();
+        units.for_each(|(block, (means, inverse))| {
+            let from = values.get(block * BLOCK..).unwrap_or_default();
+            isa.run(Moments { values: from, units: self.units, means, inverse });
+        });
+        (means, inverse)
     }
 
-    /// Of a batch, by its own statistics.
+    /// Of a batch, by its own statistics. What comes of each row stands first in its row of
+    /// `joined`, and after that what the layer has `read`.
     pub(super) fn forward(
         &self,
         work: &Work<'_>,
         weights: &[f32],
         values: &[f32],
         kept: &mut Kept,
-        output: &mut [f32],
+        (read, joined): (&[f32], &mut [f32]),
     ) -> Result<(), Cancelled> {
-        let (means, inverse) = self.statistics(values);
-        kept.inverse = inverse;
+        let units = self.units;
+        let rows = values.len() / units;
+        let inputs = read.len() / rows;
         let isa: Isa = work.isa;
+        let (means, inverse) = self.statistics(isa, values);
+        kept.inverse = inverse;
         let (scale, shift) = (&weights[self.scale.clone()], &weights[self.shift.clone()]);
-        let rows = values.par_chunks(TASK * self.units);
-        let plain = kept.plain[..values.len()].par_chunks_mut(TASK * self.units);
-        let parts = rows.zip(plain).zip(output.par_chunks_mut(TASK * self.units));
-        by_rows(parts, work, |((values, plain), output)| {
-            for ((values, plain), output) in values
-                .chunks_exact(self.units)
-                .zip(plain.chunks_exact_mut(self.units))
-                .zip(output.chunks_exact_mut(self.units))
+        let parts = values
+            .par_chunks(TASK * units)
+            .zip(kept.plain[..values.len()].par_chunks_mut(TASK * units))
+            .zip(read.par_chunks(TASK * inputs))
+            .zip(joined.par_chunks_mut(TASK * (units + inputs)));
+        by_rows(parts, work, |(((values, plain), read), joined)| {
+            for (((values, plain), read), joined) in values
+                .chunks_exact(units)
+                .zip(plain.chunks_exact_mut(units))
+                .zip(read.chunks_exact(inputs))
+                .zip(joined.chunks_exact_mut(units + inputs))
             {
+                let (output, beside) = joined.split_at_mut(units);
                 isa.vectorize(normalize, (values, &means, &kept.inverse, plain));
                 isa.vectorize(rectify, (&*plain, scale, shift, output));
+                beside.copy_from_slice(read);
             }
         })
     }
@@ -105,44 +109,118 @@ impl BatchNorm {
         }
     }
 
-    /// From the gradient to the `output` to that to the values, in its place.
+    /// From the gradient to what [`Self::forward`] has `joined` to that to the values, `d`.
     pub(super) fn backward(
         &self,
         work: &Work<'_>,
         weights: &[f32],
         gradient: &mut [f32],
         kept: &Kept,
-        output: &[f32],
+        (joined, d_joined): (&[f32], &[f32]),
         d: &mut [f32],
     ) -> Result<(), Cancelled> {
         let units = self.units;
         let rows = d.len() / units;
+        let stride = joined.len() / rows;
         let plain = &kept.plain[..d.len()];
-        let (mut sums, mut products) = (vec![0.0f64; units], vec![0.0f64; units]);
-        for ((d, y), plain) in
-            d.chunks_exact_mut(units).zip(output.chunks_exact(units)).zip(plain.chunks_exact(units))
-        {
-            for i in 0..units {
-                d[i] = if y[i] > 0.0 { d[i] } else { 0.0 };
-                sums[i] += f64::from(d[i]);
-                products[i] += f64::from(d[i]) * f64::from(plain[i]);
+        let isa: Isa = work.isa;
+        let parts = d.par_chunks_mut(TASK * units).zip(joined.par_chunks(TASK * stride));
+        by_rows(parts.zip(d_joined.par_chunks(TASK * stride)), work, |((d, y), d_y)| {
+            let rows = y.chunks_exact(stride).zip(d_y.chunks_exact(stride));
+            for (d, (y, d_y)) in d.chunks_exact_mut(units).zip(rows) {
+                isa.vectorize(rectified, (&y[..units], &d_y[..units], d));
             }
-        }
-        let floats = |of: &[f64]| -> Vec<f32> { of.iter().map(|&x| x as f32).collect() };
-        gradient[self.scale.clone()].copy_from_slice(&floats(&products));
-        gradient[self.shift.clone()].copy_from_slice(&floats(&sums));
-        let mean =
-            |of: &[f64]| -> Vec<f32> { of.iter().map(|&x| (x / rows as f64) as f32).collect() };
-        let (sums, products) = (mean(&sums), mean(&products));
+        })?;
+        let (mut products, mut sums) = (vec![0.0f32; units], vec![0.0f32; units]);
+        let blocks = products.par_chunks_mut(BLOCK).zip(sums.par_chunks_mut(BLOCK)).enumerate();
+        blocks.for_each(|(block, (products, sums))| {
+            let first = block * BLOCK;
+            isa.run(Sums { d: &d[first..], plain: &plain[first..], units, products, sums });
+        });
+        gradient[self.scale.clone()].copy_from_slice(&products);
+        gradient[self.shift.clone()].copy_from_slice(&sums);
+        let share = 1.0 / rows as f32;
+        products.iter_mut().chain(&mut sums).for_each(|sum| *sum *= share);
         let scale = &weights[self.scale.clone()];
         let factors: Vec<f32> = scale.iter().zip(&kept.inverse).map(|(s, i)| s * i).collect();
-        let isa: Isa = work.isa;
         let parts = d.par_chunks_mut(TASK * units).zip(plain.par_chunks(TASK * units));
         by_rows(parts, work, |(d, plain)| {
             for (d, plain) in d.chunks_exact_mut(units).zip(plain.chunks_exact(units)) {
                 isa.vectorize(center, (&factors, &sums, &products, plain, d));
             }
         })
+    }
+}
+
+/// Mean and one over the deviation of some units, whose first value is the first of `values`.
+struct Moments<'a> {
+    values: &'a [f32],
+    units: usize,
+    means: &'a mut [f32],
+    inverse: &'a mut [f32],
+}
+
+impl kernels::Work for Moments<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { values, units, means, inverse } = self;
+        let count = means.len();
+        let rows = values.len().div_ceil(units) as f64;
+        let (mut mean, mut square) = ([0.0f64; BLOCK], [0.0f64; BLOCK]);
+        for row in values.chunks(units) {
+            mean.iter_mut().zip(&row[..count]).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        mean.iter_mut().for_each(|sum| *sum /= rows);
+        for row in values.chunks(units) {
+            for ((sum, &x), mean) in square.iter_mut().zip(&row[..count]).zip(&mean) {
+                let off = f64::from(x) - mean;
+                *sum += off * off;
+            }
+        }
+        for (to, mean) in means.iter_mut().zip(&mean) {
+            *to = *mean as f32;
+        }
+        for (to, sum) in inverse.iter_mut().zip(&square) {
+            *to = (1.0 / (sum / rows + EPSILON).sqrt()) as f32;
+        }
+    }
+}
+
+/// The sums over the rows of `d` and of its products with the `plain` values, of some units.
+struct Sums<'a> {
+    d: &'a [f32],
+    plain: &'a [f32],
+    units: usize,
+    products: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl kernels::Work for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { d, plain, units, products, sums } = self;
+        let count = sums.len();
+        let (mut product, mut sum) = ([0.0f64; BLOCK], [0.0f64; BLOCK]);
+        for (d, plain) in d.chunks(units).zip(plain.chunks(units)) {
+            let to = product.iter_mut().zip(&mut sum);
+            for ((product, sum), (&d, &plain)) in to.zip(d[..count].iter().zip(&plain[..count])) {
+                *sum += f64::from(d);
+                *product += f64::from(d) * f64::from(plain);
+            }
+        }
+        products.iter_mut().zip(&product).for_each(|(to, &sum)| *to = sum as f32);
+        sums.iter_mut().zip(&sum).for_each(|(to, &sum)| *to = sum as f32);
+    }
+}
+
+#[inline(always)]
+fn rectified((y, d_y, d): (&[f32], &[f32], &mut [f32])) {
+    for ((to, &d), &y) in d.iter_mut().zip(d_y).zip(y) {
+        *to = if y > 0.0 { d } else { 0.0 };
     }
 }
 

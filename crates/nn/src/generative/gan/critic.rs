@@ -34,8 +34,9 @@ pub(super) struct Critic {
 pub(super) struct CriticBatch {
     /// Rows beside their labels.
     pub(super) input: Floats,
-    /// The gradient to the marks' sum, with the signs of the loss.
-    pub(super) d_input: Floats,
+    /// Of the rows between, the gradient to their mark; of the made ones, after
+    /// [`Critic::judge`], that to the negative mean of their marks.
+    d_input: Floats,
     hidden: [Floats; 2],
     d_hidden: [Floats; 2],
     /// For the rows between.
@@ -62,7 +63,8 @@ impl Critic {
         let [first, second, _] = &self.layers;
         let units = [first.units, second.units];
         let all = 3 * rows;
-        let [input, d_input] = buffers(all, [first.inputs; 2])?;
+        let [input] = buffers(all, [first.inputs])?;
+        let [d_input] = buffers(rows, [first.inputs])?;
         Ok(CriticBatch {
             input,
             d_input,
@@ -77,11 +79,11 @@ impl Critic {
     /// Floats of a row, three parts together.
     pub(super) fn floats(&self) -> usize {
         let [first, second, _] = &self.layers;
-        6 * first.inputs + 7 * (first.units + second.units) + 6
+        4 * first.inputs + 7 * (first.units + second.units) + 6
     }
 
     /// The loss of a batch of `rows` of each part, whose input is there, and its gradient to the
-    /// weights. Of the input, the part of the made rows has the loss's gradient to them.
+    /// weights. The made rows stay as they are.
     pub(super) fn learn(
         &self,
         work: &Work<'_>,
@@ -100,7 +102,7 @@ impl Critic {
         let (d1, d2) = (&mut d1[..all * first.units], &mut d2[..all * second.units]);
         let (marks, d_marks) = (&mut marks[..all], &mut d_marks[..all]);
         let input = &mut input[..all * inputs];
-        let d_input = &mut d_input[..all * inputs];
+        let d_input = &mut d_input[..rows * inputs];
         let made = rows..2 * rows;
 
         first.forward(work, weights, input, h1)?;
@@ -117,23 +119,13 @@ impl Critic {
         d_marks[..rows].fill(1.0);
         d_marks[made.clone()].fill(share);
         d_marks[made.end..].fill(-share);
-        let wanted = &weights[last.kernel.clone()];
-        for (d, &mark) in d2.chunks_exact_mut(second.units).zip(&*d_marks) {
-            d.iter_mut().zip(wanted).for_each(|(to, w)| *to = mark * w);
-        }
+        last.backward(work, weights, reversed, d_marks, d2)?;
         leak_gradient(work, h2, d2)?;
         second.backward(work, weights, reversed, d2, d1)?;
         leak_gradient(work, h1, d1)?;
-        let past = made.end;
-        first.backward(
-            work,
-            weights,
-            reversed,
-            &mut d1[..past * first.units],
-            &mut d_input[..past * inputs],
-        )?;
+        first.backward(work, weights, reversed, &mut d1[..rows * first.units], d_input)?;
 
-        let between = d_input[..rows * inputs].par_chunks(inputs);
+        let between = d_input.par_chunks(inputs);
         let penalties: Vec<f64> = between
             .zip(input[..rows * inputs].par_chunks_mut(inputs))
             .map(|(g, q)| {
@@ -160,6 +152,38 @@ impl Critic {
         second.weight_gradient(work, h1, d2, rows, gradient)?;
         first.weight_gradient(work, input, d1, rows, gradient)?;
         Ok(difference + penalties.iter().sum::<f64>() / rows as f64)
+    }
+
+    /// The gradient of what the generator wants to be small, the negative mean of the marks of the
+    /// made rows of a batch, to these rows.
+    pub(super) fn judge<'b>(
+        &self,
+        work: &Work<'_>,
+        rows: usize,
+        weights: &[f32],
+        batch: &'b mut CriticBatch,
+        reversed: &mut [f32],
+    ) -> Result<&'b [f32], Cancelled> {
+        let [first, second, last] = &self.layers;
+        let CriticBatch { input, d_input, hidden, d_hidden, d_marks, .. } = batch;
+        let [h1, h2] = hidden;
+        let [d1, d2] = d_hidden;
+        let (h1, h2) = (&mut h1[..rows * first.units], &mut h2[..rows * second.units]);
+        let (d1, d2) = (&mut d1[..rows * first.units], &mut d2[..rows * second.units]);
+        let made = &input[rows * first.inputs..2 * rows * first.inputs];
+        let d_input = &mut d_input[..rows * first.inputs];
+        first.forward(work, weights, made, h1)?;
+        leak(work, h1)?;
+        second.forward(work, weights, h1, h2)?;
+        leak(work, h2)?;
+        let d_marks = &mut d_marks[..rows];
+        d_marks.fill(-1.0 / rows as f32);
+        last.backward(work, weights, reversed, d_marks, d2)?;
+        leak_gradient(work, h2, d2)?;
+        second.backward(work, weights, reversed, d2, d1)?;
+        leak_gradient(work, h1, d1)?;
+        first.backward(work, weights, reversed, d1, d_input)?;
+        Ok(d_input)
     }
 }
 
@@ -274,14 +298,16 @@ mod tests {
             let got = f64::from(gradient[index]);
             assert!((got - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{index}: {got} {slope}");
         }
+        let judged = critic.judge(&work, ROWS, &weights, &mut batch, &mut reversed).unwrap();
         for i in 0..ROWS * (WIDTH + 2) {
             let moved = |by: f32| {
                 let mut parts = parts.clone();
                 parts[1][i] += by;
                 naive(&critic, &exact, &parts)
             };
+            // The loss has the mean of these marks with the other sign.
             let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
-            let got = f64::from(batch.d_input[ROWS * (WIDTH + 2) + i]);
+            let got = f64::from(-judged[i]);
             assert!((got - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{i}: {got} {slope}");
         }
     }

@@ -6,8 +6,8 @@ use teller_numeric::{Cancelled, Stream};
 use super::batch_norm::{self, BatchNorm};
 use crate::Error;
 use crate::floats::Floats;
-use crate::generative::affine::{Affine, TASK, Work, beside, buffers};
-use crate::layer::Initialization;
+use crate::generative::affine::{Affine, TASK, Work, beside, buffers, by_rows};
+use crate::layer::{Initialization, add_loop};
 
 #[derive(Clone, Debug)]
 pub(in crate::generative) struct Generator {
@@ -24,10 +24,9 @@ pub(super) struct GeneratorBatch {
     /// What layers 2 and 3 read.
     joined: [Floats; 2],
     d_joined: [Floats; 2],
-    /// Of each hidden layer: its sums, and what norm and rectifier make of them.
+    /// Of each hidden layer the sums, which norm and rectifier make into what is read.
     sums: [Floats; 2],
-    hidden: [Floats; 2],
-    d_hidden: [Floats; 2],
+    d_sums: [Floats; 2],
     norms: [batch_norm::Kept; 2],
 }
 
@@ -81,8 +80,7 @@ impl Generator {
             joined: buffers(rows, joined)?,
             d_joined: buffers(rows, joined)?,
             sums: buffers(rows, hidden)?,
-            hidden: buffers(rows, hidden)?,
-            d_hidden: buffers(rows, hidden)?,
+            d_sums: buffers(rows, hidden)?,
             norms: [self.norms[0].kept(rows)?, self.norms[1].kept(rows)?],
         })
     }
@@ -90,7 +88,7 @@ impl Generator {
     /// Floats of a row of a batch.
     pub(super) fn floats(&self) -> usize {
         let [first, second, last] = &self.layers;
-        first.inputs + 2 * (second.inputs + last.inputs) + 4 * (first.units + second.units)
+        first.inputs + 2 * (second.inputs + last.inputs) + 3 * (first.units + second.units)
     }
 
     /// Of a batch whose input is there.
@@ -102,18 +100,16 @@ impl Generator {
         rows: usize,
         output: &mut [f32],
     ) -> Result<(), Cancelled> {
-        let GeneratorBatch { input, joined, sums, hidden, norms, .. } = batch;
+        let GeneratorBatch { input, joined, sums, norms, .. } = batch;
         for i in 0..2 {
             let layer = &self.layers[i];
             let (earlier, later) = joined.split_at_mut(i);
             let read = if i == 0 { &*input } else { &earlier[0] };
             let read = &read[..rows * layer.inputs];
-            let (sums, hidden) = (&mut sums[i][..rows * layer.units], &mut hidden[i]);
-            let hidden = &mut hidden[..rows * layer.units];
+            let sums = &mut sums[i][..rows * layer.units];
             layer.forward(work, weights, read, sums)?;
-            self.norms[i].forward(work, weights, sums, &mut norms[i], hidden)?;
             let to = &mut later[0][..rows * (layer.units + layer.inputs)];
-            beside((hidden, layer.units), (read, layer.inputs), to);
+            self.norms[i].forward(work, weights, sums, &mut norms[i], (read, to))?;
         }
         let last = &self.layers[2];
         last.forward(work, weights, &joined[1][..rows * last.inputs], output)
@@ -128,7 +124,7 @@ impl Generator {
         d_output: &mut [f32],
         reversed: &mut [f32],
     ) -> Result<(), Cancelled> {
-        let GeneratorBatch { input, joined, d_joined, hidden, d_hidden, norms, .. } = batch;
+        let GeneratorBatch { input, joined, d_joined, d_sums, norms, .. } = batch;
         let last = &self.layers[2];
         let rows = d_output.len() / last.units;
         last.weight_gradient(work, &joined[1][..rows * last.inputs], d_output, 0, gradient)?;
@@ -138,22 +134,30 @@ impl Generator {
             let layer = &self.layers[i];
             let (units, inputs) = (layer.units, layer.inputs);
             let (earlier, later) = d_joined.split_at_mut(i);
-            let d_joined = &later[0][..rows * (units + inputs)];
-            let d = &mut d_hidden[i][..rows * units];
-            for (to, from) in d.chunks_exact_mut(units).zip(d_joined.chunks_exact(units + inputs)) {
-                to.copy_from_slice(&from[..units]);
-            }
-            let hidden = &hidden[i][..rows * units];
-            self.norms[i].backward(work, weights, gradient, &norms[i], hidden, d)?;
+            let both = rows * (units + inputs);
+            let (joined_here, d_joined) = (&joined[i][..both], &later[0][..both]);
+            let d = &mut d_sums[i][..rows * units];
+            self.norms[i].backward(
+                work,
+                weights,
+                gradient,
+                &norms[i],
+                (joined_here, d_joined),
+                d,
+            )?;
             let read = if i == 0 { &*input } else { &joined[i - 1] };
             layer.weight_gradient(work, &read[..rows * inputs], d, 0, gradient)?;
             if let Some(d_read) = earlier.last_mut() {
                 let d_read = &mut d_read[..rows * inputs];
                 layer.backward(work, weights, reversed, d, d_read)?;
-                let joined = d_joined.chunks_exact(units + inputs);
-                for (to, from) in d_read.chunks_exact_mut(inputs).zip(joined) {
-                    to.iter_mut().zip(&from[units..]).for_each(|(to, from)| *to += from);
-                }
+                let rows = d_read.par_chunks_mut(TASK * inputs);
+                let rows = rows.zip(d_joined.par_chunks(TASK * (units + inputs)));
+                by_rows(rows, work, |(to, from)| {
+                    let from = from.chunks_exact(units + inputs);
+                    for (to, from) in to.chunks_exact_mut(inputs).zip(from) {
+                        work.isa.vectorize(add_loop, (&from[units..], to));
+                    }
+                })?;
             }
         }
         Ok(())
@@ -172,7 +176,7 @@ impl Generator {
         let mut statistics = Statistics::default();
         for (i, norm) in self.norms.iter().enumerate() {
             let sums = &batch.sums[i][..rows * norm.units];
-            (statistics.means[i], statistics.inverse[i]) = norm.statistics(sums);
+            (statistics.means[i], statistics.inverse[i]) = norm.statistics(work.isa, sums);
         }
         Ok(statistics)
     }

@@ -1,9 +1,8 @@
 //! What the generator's last layer means: numbers within bounds, and choices softened by noise.
 
-use teller_numeric::{Stream, math};
+use teller_numeric::{Isa, Stream, math};
 
 use crate::generative::table::TableEncoding;
-use crate::layer::softmax;
 
 /// Numbers lie within so many deviations.
 const BOUND: f32 = 4.0;
@@ -15,22 +14,39 @@ pub(super) fn bounded(x: f32) -> f32 {
 
 /// One row of outputs becomes what the critic sees.
 pub(super) fn forward(
+    isa: Isa,
     encoding: &TableEncoding,
     temperature: f32,
     stream: &mut Stream,
     row: &mut [f32],
 ) {
+    let mut noise = vec![0.0; row.len()];
     for place in &encoding.places {
+        // The uniform number is never 0 or 1.
+        let choice = noise[place.choice.clone()].iter_mut();
+        choice.for_each(|to| *to = stream.uniform().max(1e-7));
         if let Some(number) = place.number {
             row[number] = bounded(row[number]);
         }
-        let choice = &mut row[place.choice.clone()];
-        for x in &mut *choice {
-            // Gumbel's distribution; the uniform number is never 0 or 1.
-            let uniform = stream.uniform().max(1e-7);
-            *x = (*x - math::ln(-math::ln(uniform))) / temperature;
+    }
+    isa.vectorize(gumbel, &mut noise);
+    for place in &encoding.places {
+        let logits = row[place.choice.clone()].iter_mut();
+        logits.zip(&noise[place.choice.clone()]).for_each(|(x, g)| *x = (*x + g) / temperature);
+    }
+    encoding.soften(isa, row, &mut noise);
+    for place in &encoding.places {
+        if let Some(number) = place.number {
+            row[number] *= place.numeric(row);
         }
-        softmax(choice, choice.len().max(1));
+    }
+}
+
+/// Uniform numbers become ones of Gumbel's distribution.
+#[inline(always)]
+fn gumbel(noise: &mut [f32]) {
+    for x in noise {
+        *x = -math::ln(-math::ln(*x));
     }
 }
 
@@ -38,8 +54,14 @@ pub(super) fn forward(
 pub(super) fn backward(encoding: &TableEncoding, temperature: f32, row: &[f32], d: &mut [f32]) {
     for place in &encoding.places {
         if let Some(number) = place.number {
-            let tanh = row[number] / BOUND;
-            d[number] *= 1.0 - tanh * tanh;
+            let numeric = place.numeric(row);
+            // What there is nothing of pulls nothing.
+            let bounded = if numeric > 1e-6 { row[number] / numeric } else { 0.0 };
+            if !place.choice.is_empty() {
+                d[place.choice.start] += d[number] * bounded;
+            }
+            let tanh = bounded / BOUND;
+            d[number] *= numeric * (1.0 - tanh * tanh);
         }
         let (y, d) = (&row[place.choice.clone()], &mut d[place.choice.clone()]);
         let mean: f32 = y.iter().zip(&*d).map(|(y, d)| y * d).sum();
@@ -69,7 +91,7 @@ mod tests {
         let pulls = [0.7f32, -0.3, 0.4, 0.2, -1.0, 0.5, 0.9];
         let seen = |outputs: &[f32]| {
             let mut row = outputs.to_vec();
-            forward(&encoding, 0.8, &mut Stream::new(1, "choices", 0), &mut row);
+            forward(Isa::detect(), &encoding, 0.8, &mut Stream::new(1, "choices", 0), &mut row);
             row
         };
         let value = |row: &[f32]| row.iter().zip(pulls).map(|(y, p)| y * p).sum::<f32>();

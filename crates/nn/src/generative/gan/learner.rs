@@ -1,4 +1,7 @@
-//! One step of critic and generator on a batch of real rows.
+//! One step of the critic on a batch of real rows and as many made ones, and then one of the
+//! generator by what the critic has learned.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 use teller_numeric::{Control, Isa, Stream};
@@ -14,6 +17,8 @@ use crate::generative::table::{Encoded, TableEncoding};
 use crate::optimizer::OptimizerState;
 use crate::training::{Learner, Look, TrainingStep};
 
+/// Weights that one task averages.
+const CHUNK: usize = 1 << 14;
 /// Share of the generator that its moving average takes on in a step.
 const AVERAGED: f32 = 0.005;
 
@@ -54,7 +59,7 @@ impl<'a> GanLearner<'a> {
         let generator = &mut weights[net.generated.clone()];
         net.generator.initialize(&mut Stream::new(seed, "initial generator", 0), generator);
         weights.copy_within(net.generated.clone(), net.averaged.start);
-        let trained = std::iter::once(0..net.generated.end).collect();
+        let trained = vec![0..net.generated.start, net.generated.clone()];
         let critic = net.critic.layers.iter().map(|layer| layer.kernel.clone());
         let start = net.generated.start;
         let generator = net.generator.layers.iter().map(|layer| &layer.kernel);
@@ -77,12 +82,10 @@ impl<'a> GanLearner<'a> {
         })
     }
 
-    /// The mean loss of the critic and both gradients; the row number `first + i` draws its
-    /// noise.
-    fn learn(&mut self, rows: &[u32], first: u64, control: &dyn Control) -> Result<f64, Error> {
-        let Self { net, encoding, params, data, isa, weights, gradient, .. } = self;
-        let Self { critic, generator, made, d_made, reversed, .. } = self;
-        let work = Work { isa: *isa, control };
+    /// Makes as many rows as there are, row number `first + i` by its own noise; they and the real
+    /// ones become a batch of the critic.
+    fn make(&mut self, rows: &[u32], first: u64, work: &Work<'_>) -> Result<(), Error> {
+        let Self { net, encoding, params, data, weights, critic, generator, made, .. } = self;
         let (width, condition) = (encoding.width, encoding.condition());
         let (count, inputs) = (rows.len(), net.generator.inputs());
         let (seed, temperature) = (params.training.seed, params.temperature as f32);
@@ -96,43 +99,57 @@ impl<'a> GanLearner<'a> {
         });
         mark_labels(&labels, condition, input);
         let made = &mut made[..count * width];
-        let own = &weights[net.generated.clone()];
-        net.generator.forward(&work, own, generator, count, made)?;
-        made.par_chunks_mut(width).enumerate().for_each(|(row, to)| {
-            heads::forward(encoding, temperature, &mut stream("generator's choices", row), to);
-        });
+        net.generator.forward(work, &weights[net.generated.clone()], generator, count, made)?;
 
         let wide = width + condition;
         let (between, others) = critic.input[..3 * count * wide].split_at_mut(count * wide);
         let (fakes, reals) = others.split_at_mut(count * wide);
-        for (row, &real) in rows.iter().enumerate() {
+        let parts = between.par_chunks_mut(wide).zip(fakes.par_chunks_mut(wide));
+        let parts = parts.zip(reals.par_chunks_mut(wide)).zip(made.par_chunks_mut(width));
+        parts.zip(rows).enumerate().for_each(|(row, ((((between, fake), real), made), &from))| {
+            let mut choices = stream("generator's choices", row);
+            heads::forward(work.isa, encoding, temperature, &mut choices, made);
             let share = stream("between", row).uniform();
-            let place = row * wide..row * wide + width;
-            let real = &data.values[real as usize * width..][..width];
-            let fake = &made[row * width..][..width];
-            reals[place.clone()].copy_from_slice(real);
-            fakes[place.clone()].copy_from_slice(fake);
-            let mixed = real.iter().zip(fake).map(|(real, fake)| fake + share * (real - fake));
-            between[place].iter_mut().zip(mixed).for_each(|(to, mixed)| *to = mixed);
-        }
+            fake[..width].copy_from_slice(made);
+            real[..width].copy_from_slice(&data.values[from as usize * width..][..width]);
+            let both = real[..width].iter().zip(&*made);
+            let mixed = both.map(|(real, fake)| fake + share * (real - fake));
+            between.iter_mut().zip(mixed).for_each(|(to, mixed)| *to = mixed);
+        });
         for part in [between, fakes, reals] {
             mark_labels(&labels, condition, part);
         }
-        let judge = (&**weights, &mut **gradient);
-        let penalty = params.penalty as f32;
-        let loss = net.critic.learn(&work, count, penalty, judge, critic, reversed)?;
+        Ok(())
+    }
 
-        // The generator wants what the critic does not.
+    /// The mean loss of the critic over the batch that was made last, and its gradient.
+    fn learn_to_judge(&mut self, count: usize, work: &Work<'_>) -> Result<f64, Error> {
+        let Self { net, params, weights, gradient, critic, reversed, .. } = self;
+        let own = (&**weights, &mut **gradient);
+        Ok(net.critic.learn(work, count, params.penalty as f32, own, critic, reversed)?)
+    }
+
+    /// The gradient of the generator, which wants what it made to be taken for real.
+    fn learn_to_make(&mut self, count: usize, work: &Work<'_>) -> Result<(), Error> {
+        let Self { net, encoding, params, weights, gradient, critic, generator, .. } = self;
+        let Self { made, d_made, reversed, .. } = self;
+        let (width, wide) = (encoding.width, encoding.width + encoding.condition());
+        let temperature = params.temperature as f32;
+        let d_fakes = net.critic.judge(work, count, weights, critic, reversed)?;
         let d_made = &mut d_made[..count * width];
-        let d_fakes = critic.d_input[count * wide..2 * count * wide].par_chunks(wide);
-        let parts = d_made.par_chunks_mut(width).zip(d_fakes).zip(made.par_chunks(width));
-        parts.for_each(|((to, d), made)| {
-            to.iter_mut().zip(d).for_each(|(to, d)| *to = -d);
+        let parts = d_made.par_chunks_mut(width).zip(d_fakes.par_chunks(wide));
+        parts.zip(made.par_chunks(width)).for_each(|((to, d), made)| {
+            to.copy_from_slice(&d[..width]);
             heads::backward(encoding, temperature, made, to);
         });
-        let own = (own, &mut gradient[net.generated.clone()]);
-        net.generator.backward(&work, own, generator, d_made, reversed)?;
-        Ok(loss)
+        let own = (&weights[net.generated.clone()], &mut gradient[net.generated.clone()]);
+        net.generator.backward(work, own, generator, d_made, reversed)?;
+        Ok(())
+    }
+
+    fn update(&mut self, part: Range<usize>, rate: f64) {
+        let Self { isa, optimizer, weights, gradient, .. } = self;
+        optimizer.update_part(*isa, rate, part, weights, gradient);
     }
 }
 
@@ -150,12 +167,21 @@ impl Learner for GanLearner<'_> {
     }
 
     fn step(&mut self, step: TrainingStep<'_>, control: &dyn Control) -> Result<f64, Error> {
-        let loss = self.learn(step.rows, step.first, control)?;
-        self.optimizer.update(self.isa, step.rate, &mut self.weights, &mut self.gradient);
-        let (weights, averages) = self.weights.split_at_mut(self.net.averaged.start);
-        let generated = &weights[self.net.generated.clone()];
-        self.isa.vectorize(average, (generated, averages));
-        Ok(loss * step.rows.len() as f64)
+        let TrainingStep { rows, first, rate, .. } = step;
+        let (net, count) = (self.net, rows.len());
+        let work = Work { isa: self.isa, control };
+        self.make(rows, first, &work)?;
+        self.optimizer.begin_step();
+        let loss = self.learn_to_judge(count, &work)?;
+        self.update(0..net.generated.start, rate);
+        self.learn_to_make(count, &work)?;
+        self.update(net.generated.clone(), rate);
+        let (weights, averages) = self.weights.split_at_mut(net.averaged.start);
+        let generated = weights[net.generated.clone()].par_chunks(CHUNK);
+        generated.zip(averages.par_chunks_mut(CHUNK)).for_each(|parts| {
+            self.isa.vectorize(average, parts);
+        });
+        Ok(loss * count as f64)
     }
 
     fn look(&mut self, _rows: &[u32], _control: &dyn Control) -> Result<Look, Error> {

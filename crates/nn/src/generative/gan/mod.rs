@@ -1,7 +1,7 @@
 //! A generative adversarial network of table rows: a Wasserstein critic with a penalty on its
 //! gradient (Gulrajani et al. 2017), and a generator whose choices are softened by Gumbel noise
-//! (Jang et al. 2017), both told the label (Xu et al. 2019). Both learn from the same step, and
-//! what is kept is a moving average of the generator.
+//! (Jang et al. 2017), both told the label (Xu et al. 2019). They learn in turns, and what is kept is
+//! a moving average of the generator.
 
 mod batch_norm;
 mod critic;

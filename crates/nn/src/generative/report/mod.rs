@@ -10,6 +10,7 @@ pub use privacy::Privacy;
 pub use quality::Quality;
 use teller_numeric::{Control, Stream};
 
+use super::condition::Condition;
 use super::generator::TableGenerator;
 use super::table::{Table, TableError};
 use crate::Error;
@@ -39,7 +40,7 @@ impl Report {
     ) -> Result<Self, Error> {
         let count = apart.training.len().min(MOST_ROWS);
         let seed = Stream::new(seed, "report", 0).next_u64();
-        let synthetic = generator.rows(0, count, seed, control)?;
+        let synthetic = generator.rows(0, count, seed, &Condition::default(), control)?;
         let rows: Vec<u32> = (0..count as u32).collect();
         let features = Features::new(&generator.encoding, table, &apart.training);
         let quality = Quality::new(&features, table, &apart.training, &synthetic, control)?;
@@ -77,7 +78,8 @@ pub fn evaluate_generator(
         return Err(TableError::Columns.into());
     }
     let rows: Vec<u32> = (0..table.rows() as u32).collect();
-    let synthetic = generator.rows(0, rows.len().min(MOST_ROWS), 0, control)?;
+    let synthetic =
+        generator.rows(0, rows.len().min(MOST_ROWS), 0, &Condition::default(), control)?;
     let features = Features::new(&generator.encoding, table, &rows);
     let quality = Quality::new(&features, table, &rows, &synthetic, control)?;
     Ok(quality.figures().map(|(name, value)| (name.to_owned(), value)).to_vec())

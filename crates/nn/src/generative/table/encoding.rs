@@ -2,14 +2,15 @@
 //! one of several, or both.
 //!
 //! A column of at most [`FEW`] different values is one of them; NULL is one more. Numbers of more
-//! different values become normal by rank, and where there are NULLs, whether it is one is another
-//! choice of two (the number of a NULL being noise, so that it tells nothing).
+//! different values become normal by rank. Where one of these values is far more frequent than the
+//! others, such as an amount of 0, or where there are NULLs, the column is first a choice: a number,
+//! one of the frequent ones, or NULL. Only of the first is there a number; else 0 stands there.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use teller_numeric::{Control, Stream};
+use teller_numeric::{Control, Isa, Stream, math};
 
 use super::numbers::{POWERS, normal_rank, power_of, round_to};
 use super::{Column, NULL, Table, TableCell, TableError, Values};
@@ -18,6 +19,10 @@ use crate::floats::Floats;
 
 /// Numbers of no more different values are taken as names.
 const FEW: usize = 15;
+/// A value among many is frequent if it holds this share of the rows, and so many times the rows
+/// that a value holds on average.
+const FREQUENT_SHARE: f64 = 0.01;
+const FREQUENT_TIMES: f64 = 15.0;
 /// Most values of a label: each has its own margins.
 const MOST_LABELS: usize = 50;
 /// Rows that one task encodes.
@@ -31,8 +36,9 @@ pub(crate) enum Domain {
     Texts(Vec<String>),
     /// Ascending.
     Few(Vec<f64>),
-    /// All between two, multiples of a power of ten if there is one.
-    Many { least: f64, greatest: f64, power: Option<i32> },
+    /// All between two, multiples of a power of ten if there is one; the `frequent` ones, which are
+    /// chosen by themselves, ascend.
+    Many { least: f64, greatest: f64, power: Option<i32>, frequent: Vec<f64> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,8 +56,17 @@ pub(crate) struct Place {
     pub(crate) column: usize,
     /// Of [`Domain::Many`], the normal number.
     pub(crate) number: Option<usize>,
-    /// One number for each value to choose from; NULL is the last.
+    /// One number for each value to choose from; NULL is the last. Of [`Domain::Many`], the first
+    /// one chooses the number.
     pub(crate) choice: Range<usize>,
+}
+
+impl Place {
+    /// How much of a number there is in an encoded row: all or nothing where one is chosen,
+    /// something between where choices are soft.
+    pub(crate) fn numeric(&self, row: &[f32]) -> f32 {
+        if self.choice.is_empty() { 1.0 } else { row[self.choice.start] }
+    }
 }
 
 /// How rows are encoded.
@@ -89,11 +104,17 @@ impl Domain {
                 Self::Texts(names)
             }
             Values::Numbers(numbers) => {
-                let mut different = ascending(numbers, rows);
-                different.dedup();
+                let ascending = ascending(numbers, rows);
+                let runs: Vec<&[f64]> = ascending.chunk_by(|a, b| a == b).collect();
+                let different: Vec<f64> = runs.iter().map(|run| run[0]).collect();
                 match different[..] {
                     [least, .., greatest] if different.len() > FEW => {
-                        Self::Many { least, greatest, power: power_of(&different) }
+                        let usual = ascending.len() as f64 / different.len() as f64;
+                        let enough =
+                            (rows.len() as f64 * FREQUENT_SHARE).max(usual * FREQUENT_TIMES);
+                        let frequent = runs.iter().filter(|run| run.len() as f64 >= enough);
+                        let frequent = frequent.map(|run| run[0]).collect();
+                        Self::Many { least, greatest, power: power_of(&different), frequent }
                     }
                     _ => Self::Few(different),
                 }
@@ -105,32 +126,42 @@ impl Domain {
     pub(crate) fn choices(&self) -> usize {
         match self {
             Self::Texts(texts) => texts.len(),
-            Self::Few(numbers) => numbers.len(),
-            Self::Many { .. } => 0,
+            Self::Few(numbers) | Self::Many { frequent: numbers, .. } => numbers.len(),
         }
     }
 
-    /// Which of the choices a cell is.
+    /// Which of the values to choose from a cell is.
     pub(crate) fn choice(&self, cell: TableCell<'_>) -> Option<usize> {
         match (self, cell) {
             (Self::Texts(texts), TableCell::Text(text)) => {
                 texts.binary_search_by(|known| known.as_str().cmp(text)).ok()
             }
-            (Self::Few(numbers), TableCell::Number(number)) => {
-                numbers.binary_search_by(|known| known.total_cmp(&number)).ok()
-            }
+            (
+                Self::Few(numbers) | Self::Many { frequent: numbers, .. },
+                TableCell::Number(number),
+            ) => numbers.binary_search_by(|known| known.total_cmp(&number)).ok(),
             _ => None,
         }
     }
 
     /// The number of a column as it is to be told.
     pub(crate) fn tell(&self, number: f64) -> f64 {
-        match *self {
-            Self::Many { least, greatest, power } => {
+        match self {
+            Self::Many { least, greatest, power, .. } => {
                 let rounded = power.map_or(number, |power| round_to(power, number));
-                rounded.clamp(least, greatest)
+                rounded.clamp(*least, *greatest)
             }
             _ => number,
+        }
+    }
+
+    /// Whether a column may hold a value.
+    pub(crate) fn holds(&self, cell: TableCell<'_>) -> bool {
+        match (self, cell) {
+            (Self::Many { least, greatest, .. }, TableCell::Number(number)) => {
+                (*least..=*greatest).contains(&number) && self.tell(number) == number
+            }
+            _ => self.choice(cell).is_some(),
         }
     }
 
@@ -141,9 +172,11 @@ impl Domain {
             Self::Few(numbers) => {
                 numbers.iter().all(|n| n.is_finite()) && numbers.is_sorted_by(|a, b| a < b)
             }
-            Self::Many { least, greatest, power } => {
+            Self::Many { least, greatest, power, frequent } => {
                 let bounded = least.is_finite() && greatest.is_finite() && least < greatest;
-                bounded && power.is_none_or(|power| POWERS.contains(&power))
+                let between = frequent.iter().all(|n| (least..=greatest).contains(&n));
+                let possible = power.is_none_or(|power| POWERS.contains(&power));
+                bounded && between && possible && frequent.is_sorted_by(|a, b| a < b)
             }
         }
     }
@@ -203,11 +236,9 @@ impl TableEncoding {
             let many = matches!(codec.domain, Domain::Many { .. });
             let number = many.then_some(width);
             width += usize::from(many);
-            // A number is either there or NULL.
-            let choices = match (many, codec.null) {
-                (true, null) => 2 * usize::from(null),
-                (false, null) => codec.domain.choices() + usize::from(null),
-            };
+            let mut choices = codec.domain.choices() + usize::from(codec.null);
+            // One more chooses the number.
+            choices += usize::from(many && choices > 0);
             places.push(Place { column, number, choice: width..width + choices });
             width += choices;
         }
@@ -250,7 +281,9 @@ impl TableEncoding {
             .places
             .par_iter()
             .map(|place| match &table.columns[place.column].values {
-                Values::Numbers(numbers) if place.number.is_some() => ascending(numbers, rows),
+                Values::Numbers(numbers) if place.number.is_some() => {
+                    self.numbers_of(place, numbers, rows)
+                }
                 _ => Vec::new(),
             })
             .collect();
@@ -261,19 +294,18 @@ impl TableEncoding {
                 let mut stream = Stream::new(seed, "ranks of ties", row.into());
                 for (place, sorted) in self.places.iter().zip(&sorted) {
                     let cell = table.columns[place.column].cell(row as usize);
-                    let domain = &self.columns[place.column].domain;
-                    if let Some(number) = place.number {
-                        to[number] = match cell {
-                            TableCell::Number(value) => normal_rank(sorted, value, &mut stream),
-                            _ => stream.normal() as f32,
-                        };
+                    let chosen = self.columns[place.column].domain.choice(cell);
+                    if let (Some(number), TableCell::Number(value), None) =
+                        (place.number, cell, chosen)
+                    {
+                        to[number] = normal_rank(sorted, value, &mut stream);
                     }
                     if !place.choice.is_empty() {
-                        let last = place.choice.len() - 1;
-                        let chosen = match (cell, place.number) {
-                            (TableCell::Null, _) => last,
-                            (_, Some(_)) => 0,
-                            _ => domain.choice(cell).unwrap_or(last),
+                        let first = usize::from(place.number.is_some());
+                        let chosen = match (cell, chosen) {
+                            (_, Some(chosen)) => first + chosen,
+                            (TableCell::Number(_), None) if first > 0 => 0,
+                            _ => place.choice.len() - 1,
                         };
                         to[place.choice.start + chosen] = 1.0;
                     }
@@ -282,6 +314,34 @@ impl TableEncoding {
             Ok::<_, Error>(())
         })?;
         Ok(Encoded { values, labels: self.labels_of(table, rows) })
+    }
+
+    /// The logits of each choice of a row become probabilities; numbers stay. `scratch` is as long
+    /// as the row.
+    pub(crate) fn soften(&self, isa: Isa, row: &mut [f32], scratch: &mut [f32]) {
+        scratch.fill(0.0);
+        for place in &self.places {
+            let choice = &row[place.choice.clone()];
+            let greatest = choice.iter().fold(f32::NEG_INFINITY, |g, &x| if g > x { g } else { x });
+            let to = scratch[place.choice.clone()].iter_mut();
+            to.zip(choice).for_each(|(to, x)| *to = x - greatest);
+        }
+        isa.vectorize(exponentials, &mut *scratch);
+        for place in &self.places {
+            let powers = &scratch[place.choice.clone()];
+            let share = 1.0 / powers.iter().sum::<f32>();
+            let to = row[place.choice.clone()].iter_mut();
+            to.zip(powers).for_each(|(to, power)| *to = power * share);
+        }
+    }
+
+    /// The numbers of a column in some rows in ascending order, without those that are chosen by
+    /// themselves.
+    pub(crate) fn numbers_of(&self, place: &Place, numbers: &[f64], rows: &[u32]) -> Vec<f64> {
+        let domain = &self.columns[place.column].domain;
+        let mut ascending = ascending(numbers, rows);
+        ascending.retain(|&number| domain.choice(TableCell::Number(number)).is_none());
+        ascending
     }
 
     /// Columns of this table, to be filled with `rows` rows.
@@ -299,7 +359,15 @@ impl TableEncoding {
     }
 }
 
+#[inline(always)]
+fn exponentials(numbers: &mut [f32]) {
+    for x in numbers {
+        *x = math::exp(*x);
+    }
+}
+
 /// Whether there is a value, and not too many, for a label.
 fn is_label(domain: &Domain) -> bool {
-    (1..=MOST_LABELS).contains(&domain.choices())
+    let many = matches!(domain, Domain::Many { .. });
+    !many && (1..=MOST_LABELS).contains(&domain.choices())
 }

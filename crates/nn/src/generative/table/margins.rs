@@ -4,12 +4,14 @@
 use rayon::prelude::*;
 use teller_numeric::{Control, Stream, math};
 
-use super::encoding::{Encoded, Place, TableEncoding, ascending};
+use super::encoding::{Encoded, Place, TableEncoding};
 use super::{Domain, NULL, Quantiles, Table, Values};
 use crate::Error;
 
 /// Times that the offsets are improved.
 const ROUNDS: usize = 20;
+/// The fewest raw numbers by which a column is brought home; where fewer rows choose one, all do.
+const FEWEST_TOLD: usize = 32;
 /// The offset of a choice that no real row makes.
 const NEVER: f32 = -60.0;
 
@@ -51,6 +53,7 @@ impl Margins {
         encoding: &TableEncoding,
         (table, rows, encoded): (&Table, &[u32], &Encoded),
         raw: impl Fn(u32) -> Result<Vec<f32>, Error>,
+        seed: u64,
         control: &dyn Control,
     ) -> Result<Self, Error> {
         let mut by_label = vec![Vec::new(); encoding.labels()];
@@ -75,13 +78,22 @@ impl Margins {
                 .map(|(place, number)| {
                     control.check()?;
                     let real = match &table.columns[place.column].values {
-                        Values::Numbers(numbers) => ascending(numbers, &rows),
+                        Values::Numbers(numbers) => encoding.numbers_of(place, numbers, &rows),
                         Values::Categories { .. } => Vec::new(),
                     };
-                    let raw = raw.chunks_exact(encoding.width).map(|row| row[number].into());
-                    let mut raw: Vec<f64> = raw.collect();
-                    raw.sort_unstable_by(f64::total_cmp);
-                    Ok(Remap { raw: Quantiles::of(&raw), real: Quantiles::of(&real) })
+                    let rows = (0..).zip(raw.chunks_exact(encoding.width));
+                    let mut told: Vec<f64> = rows
+                        .filter(|&(row, raw)| {
+                            let mut stream = Stream::new(seed, "which are numbers", row);
+                            choose(place, raw, &all, &mut stream).is_none_or(|chosen| chosen == 0)
+                        })
+                        .map(|(_, raw)| raw[number].into())
+                        .collect();
+                    if told.len() < FEWEST_TOLD {
+                        told = raw.chunks_exact(encoding.width).map(|r| r[number].into()).collect();
+                    }
+                    told.sort_unstable_by(f64::total_cmp);
+                    Ok(Remap { raw: Quantiles::of(&told), real: Quantiles::of(&real) })
                 })
                 .collect::<Result<Vec<Remap>, Error>>()?;
             labels.push(LabelMargins { offsets: all, remaps });
@@ -109,12 +121,12 @@ impl Margins {
         encoding: &TableEncoding,
         labels: &[u32],
         raw: &[f32],
-        stream: impl Fn(u64) -> Stream + Sync,
+        stream: impl Fn(usize) -> Stream + Sync,
     ) -> Table {
         let rows = raw.par_chunks(encoding.width).zip(labels).enumerate();
         let drawn: Vec<Vec<Drawn>> = rows
             .map(|(row, (raw, &label))| {
-                let mut stream = stream(row as u64);
+                let mut stream = stream(row);
                 self.labels[label as usize].draw(encoding, raw, &mut stream)
             })
             .collect();
@@ -123,9 +135,11 @@ impl Margins {
             let domain = &encoding.columns[column].domain;
             match (&mut columns[column].values, drawn, domain) {
                 (Values::Numbers(to), Drawn::Number(number), _) => to[row] = number,
-                (Values::Numbers(to), Drawn::Choice(choice), Domain::Few(known)) => {
-                    to[row] = known.get(choice).copied().unwrap_or(f64::NAN);
-                }
+                (
+                    Values::Numbers(to),
+                    Drawn::Choice(choice),
+                    Domain::Few(known) | Domain::Many { frequent: known, .. },
+                ) => to[row] = known.get(choice).copied().unwrap_or(f64::NAN),
                 (Values::Categories { codes, names }, Drawn::Choice(choice), _) => {
                     codes[row] = if choice < names.len() { choice as u32 } else { NULL };
                 }
@@ -147,29 +161,28 @@ impl Margins {
 impl LabelMargins {
     fn draw(&self, encoding: &TableEncoding, raw: &[f32], stream: &mut Stream) -> Vec<Drawn> {
         let mut remaps = self.remaps.iter();
-        let mut probabilities = Vec::new();
         let draw = |place: &Place| {
             let number = place.number.and_then(|number| Some((raw[number], remaps.next()?)));
-            let chosen = (!place.choice.is_empty()).then(|| {
-                probabilities.clear();
-                let logits = raw[place.choice.clone()].iter();
-                let logits = logits.zip(&self.offsets[place.choice.clone()]);
-                probabilities.extend(logits.map(|(logit, offset)| logit + offset));
-                math::softmax(&mut probabilities);
-                pick(&probabilities, stream.uniform())
-            });
-            match (number, chosen) {
-                (Some(_), Some(1)) => Drawn::Null,
-                (Some((number, remap)), _) => {
+            match (number, choose(place, raw, &self.offsets, stream)) {
+                (Some((number, remap)), None | Some(0)) => {
                     let value = remap.real.at(remap.raw.share(number.into()));
                     Drawn::Number(encoding.columns[place.column].domain.tell(value))
                 }
+                (Some(_), Some(chosen)) => Drawn::Choice(chosen - 1),
                 (None, Some(chosen)) => Drawn::Choice(chosen),
                 (None, None) => Drawn::Null,
             }
         };
         encoding.places.iter().map(draw).collect()
     }
+}
+
+/// What a raw row chooses, if there is a choice; `offsets` are added to the logits.
+fn choose(place: &Place, raw: &[f32], offsets: &[f32], stream: &mut Stream) -> Option<usize> {
+    let logits = raw[place.choice.clone()].iter().zip(&offsets[place.choice.clone()]);
+    let mut probabilities: Vec<f32> = logits.map(|(logit, offset)| logit + offset).collect();
+    math::softmax(&mut probabilities);
+    (!probabilities.is_empty()).then(|| pick(&probabilities, stream.uniform()))
 }
 
 /// The one of some choices that a uniform number falls on.

@@ -91,6 +91,30 @@ pub enum TableError {
     /// What was stored is not what a training stores.
     #[error("the stored description of the table {0}")]
     Stored(&'static str),
+    /// A value that is asked for and that no row learned from has.
+    #[error("no row that was learned from has {got} in column \"{column}\"")]
+    NoValue {
+        /// The column's name.
+        column: String,
+        /// As asked for.
+        got: String,
+    },
+    /// A column that is asked about and that the generator does not make.
+    #[error("there is no column \"{column}\" among those that are made")]
+    NoColumn {
+        /// As asked for.
+        column: String,
+    },
+    /// Hardly any row is as it is asked for.
+    #[error("{met} of {drawn} drawn rows were as asked for, expected at least one in {expected}")]
+    Rare {
+        /// Rows as asked for.
+        met: u64,
+        /// Rows that were drawn.
+        drawn: u64,
+        /// The rarest that are drawn until there are enough.
+        expected: u64,
+    },
     /// Nothing but the label, or no column at all.
     #[error("the table has no column to generate")]
     NoColumns,
@@ -238,6 +262,23 @@ impl Table {
                 _ => {}
             }
         }
+    }
+
+    /// The rows at these places, in this order.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        let columns = self.columns.iter().map(|column| {
+            let values = match &column.values {
+                Values::Numbers(numbers) => {
+                    Values::Numbers(rows.iter().map(|&row| numbers[row]).collect())
+                }
+                Values::Categories { names, codes } => Values::Categories {
+                    names: names.clone(),
+                    codes: rows.iter().map(|&row| codes[row]).collect(),
+                },
+            };
+            Column { name: column.name.clone(), values }
+        });
+        Self { columns: columns.collect(), rows: rows.len() }
     }
 
     pub(crate) fn digest(&self, control: &dyn Control) -> Result<DataDigest, Cancelled> {

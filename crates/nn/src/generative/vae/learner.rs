@@ -10,7 +10,6 @@ use crate::generative::affine::{TASK, Work, buffers, mark_labels};
 use crate::generative::params::VaeParams;
 use crate::generative::perceptron::Kept;
 use crate::generative::table::{Encoded, TableEncoding};
-use crate::layer::softmax;
 use crate::optimizer::OptimizerState;
 use crate::training::{Learner, Look, TrainingStep};
 
@@ -146,9 +145,11 @@ impl<'a> VaeLearner<'a> {
             .zip(batch.losses[..count].par_chunks_mut(TASK))
             .map(|((output, input), losses)| {
                 let mut pulls = vec![0.0; log_variances.len()];
+                let mut scratch = vec![0.0; width];
                 let rows =
                     output.chunks_exact_mut(width).zip(input.chunks_exact(width + condition));
                 for ((output, input), loss) in rows.zip(losses) {
+                    encoding.soften(work.isa, output, &mut scratch);
                     *loss = reconstruct(encoding, log_variances, input, output, &mut pulls, scale);
                 }
                 pulls
@@ -198,8 +199,8 @@ impl<'a> VaeLearner<'a> {
     }
 }
 
-/// The reconstruction's loss of one row, whose `output` becomes its gradient times `scale`; adds
-/// that to the logarithms of the variances to `pulls`.
+/// The reconstruction's loss of one row, whose `output`, probabilities and numbers, becomes its
+/// gradient times `scale`; adds that to the logarithms of the variances to `pulls`.
 fn reconstruct(
     encoding: &TableEncoding,
     log_variances: &[f32],
@@ -216,17 +217,17 @@ fn reconstruct(
         {
             let bounded = log_variance.max(LEAST_LOG_VARIANCE);
             let precision = math::exp(-bounded);
+            let there = place.numeric(input);
             let off = output[number] - input[number];
-            output[number] = off * precision * scale;
+            output[number] = there * off * precision * scale;
             let square = off * off * precision;
             // A variance at its least is only let go up.
             let free = log_variance > LEAST_LOG_VARIANCE || square > 1.0;
-            *pull += if free { 0.5 * (1.0 - square) * scale } else { 0.0 };
-            loss += 0.5 * f64::from(square + bounded);
+            *pull += if free { there * 0.5 * (1.0 - square) * scale } else { 0.0 };
+            loss += f64::from(there * 0.5 * (square + bounded));
         }
-        let logits = &mut output[place.choice.clone()];
-        softmax(logits, logits.len().max(1));
-        for (probability, &wanted) in logits.iter_mut().zip(&input[place.choice.clone()]) {
+        let probabilities = output[place.choice.clone()].iter_mut();
+        for (probability, &wanted) in probabilities.zip(&input[place.choice.clone()]) {
             if wanted > 0.0 {
                 loss -= f64::from(math::ln(probability.max(1e-30)));
             }

@@ -2,7 +2,8 @@
 //! maximization (Dempster et al. 1977).
 
 use rayon::prelude::*;
-use teller_numeric::{Control, Stream};
+use teller_numeric::kernels::Work;
+use teller_numeric::{Control, Isa, Stream};
 
 use crate::Error;
 
@@ -15,6 +16,8 @@ const ROWS_PER_DIMENSION: usize = 4;
 /// Weight of the standard normal distribution in each covariance, in rows: no component stands on
 /// a single row.
 const PRIOR_ROWS: f64 = 1.0;
+/// Of a row in a component: less is nothing.
+const LEAST_SHARE: f64 = 1e-12;
 
 /// Components of some dimensions.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +34,7 @@ pub(in crate::generative) struct Mixture {
 impl Mixture {
     /// Of rows of `dimensions` numbers; the standard normal distribution of none.
     pub(in crate::generative) fn fit(
+        isa: Isa,
         rows: &[f32],
         dimensions: usize,
         components: usize,
@@ -60,8 +64,8 @@ impl Mixture {
             if count == 0 {
                 break;
             }
-            let shares = mixture.expect(&rows, control)?;
-            mixture.maximize(&rows, &shares, control)?;
+            let shares = mixture.expect(isa, &rows, control)?;
+            mixture.maximize(isa, &rows, &shares, control)?;
         }
         Ok(mixture)
     }
@@ -76,7 +80,12 @@ impl Mixture {
     }
 
     /// Each component's share of each row, `[components][rows]`.
-    fn expect(&self, rows: &[f64], control: &dyn Control) -> Result<Vec<Vec<f64>>, Error> {
+    fn expect(
+        &self,
+        isa: Isa,
+        rows: &[f64],
+        control: &dyn Control,
+    ) -> Result<Vec<Vec<f64>>, Error> {
         let d = self.dimensions;
         let components = (0..self.components()).into_par_iter();
         let mut densities: Vec<Vec<f64>> = components
@@ -87,17 +96,9 @@ impl Mixture {
                 let inverse = inverse_columns(root, d);
                 let diagonal: f64 = (0..d).map(|i| libm::log(root[i * d + i])).sum();
                 let offset = libm::log(self.shares[component].max(1e-300)) - diagonal;
-                let mut solved = vec![0.0; d];
-                let density = |row: &[f64]| {
-                    solved.fill(0.0);
-                    for (j, (x, mean)) in row.iter().zip(mean).enumerate() {
-                        let off = x - mean;
-                        let column = &inverse[j * d..][j..d];
-                        solved[j..].iter_mut().zip(column).for_each(|(to, w)| *to += w * off);
-                    }
-                    offset - 0.5 * solved.iter().map(|x| x * x).sum::<f64>()
-                };
-                Ok(rows.chunks_exact(d).map(density).collect())
+                let mut densities = vec![offset; rows.len() / d];
+                isa.run(Densities { rows, mean, inverse: &inverse, densities: &mut densities });
+                Ok(densities)
             })
             .collect::<Result<_, Error>>()?;
         for row in 0..rows.len() / d {
@@ -116,6 +117,7 @@ impl Mixture {
     /// The components that suit these shares best.
     fn maximize(
         &mut self,
+        isa: Isa,
         rows: &[f64],
         shares: &[Vec<f64>],
         control: &dyn Control,
@@ -138,15 +140,7 @@ impl Mixture {
             }
             mean.iter_mut().for_each(|sum| *sum /= weight);
             let mut covariance = vec![0.0; d * d];
-            let mut off = vec![0.0; d];
-            for (row, share) in rows.chunks_exact(d).zip(shares).filter(|(_, s)| **s > 1e-12) {
-                off.iter_mut().zip(row.iter().zip(&*mean)).for_each(|(to, (x, m))| *to = x - m);
-                for i in 0..d {
-                    let factor = share * off[i];
-                    let to = &mut covariance[i * d..][..=i];
-                    to.iter_mut().zip(&off).for_each(|(sum, x)| *sum += factor * x);
-                }
-            }
+            isa.run(Covariances { rows, shares, mean, covariance: &mut covariance });
             for i in 0..d {
                 covariance[i * d + i] += PRIOR_ROWS;
             }
@@ -173,6 +167,75 @@ impl Mixture {
         for (i, to) in to.iter_mut().enumerate() {
             let row = root[i * d..][..=i].iter().zip(&noise);
             *to = (mean[i] + row.map(|(root, noise)| root * noise).sum::<f64>()) as f32;
+        }
+    }
+}
+
+/// Takes half the squared distance of each row from a mean, in terms of the inverse root of a
+/// covariance, from its density.
+struct Densities<'a> {
+    rows: &'a [f64],
+    mean: &'a [f64],
+    /// As [`inverse_columns`] gives it.
+    inverse: &'a [f64],
+    densities: &'a mut [f64],
+}
+
+impl Work for Densities<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let d = self.mean.len();
+        let mut solved = vec![0.0; d];
+        for (row, density) in self.rows.chunks_exact(d).zip(self.densities) {
+            solved.fill(0.0);
+            // The whole columns, zeros above the diagonal too: vectors take them at once.
+            let columns = self.inverse.chunks_exact(d);
+            for ((x, mean), column) in row.iter().zip(self.mean).zip(columns) {
+                let off = x - mean;
+                for (to, w) in solved.iter_mut().zip(column) {
+                    *to += w * off;
+                }
+            }
+            let mut square = 0.0;
+            for x in &solved {
+                square += x * x;
+            }
+            *density -= 0.5 * square;
+        }
+    }
+}
+
+/// Adds the products of the differences from a mean, the rows weighted by their shares.
+struct Covariances<'a> {
+    rows: &'a [f64],
+    shares: &'a [f64],
+    mean: &'a [f64],
+    covariance: &'a mut [f64],
+}
+
+impl Work for Covariances<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let d = self.mean.len();
+        let mut off = vec![0.0; d];
+        for (row, &share) in self.rows.chunks_exact(d).zip(self.shares) {
+            // What hardly belongs to the component changes nothing.
+            if share <= LEAST_SHARE {
+                continue;
+            }
+            for (to, (x, mean)) in off.iter_mut().zip(row.iter().zip(self.mean)) {
+                *to = x - mean;
+            }
+            for (i, to) in self.covariance.chunks_exact_mut(d).enumerate() {
+                let factor = share * off[i];
+                for (sum, x) in to.iter_mut().zip(&off) {
+                    *sum += factor * x;
+                }
+            }
         }
     }
 }
@@ -216,7 +279,7 @@ mod tests {
 
     fn fit(rows: &[f32], components: usize) -> Mixture {
         let mut stream = Stream::new(1, "mixture", 0);
-        Mixture::fit(rows, 2, components, &mut stream, &Uninterrupted).unwrap()
+        Mixture::fit(Isa::detect(), rows, 2, components, &mut stream, &Uninterrupted).unwrap()
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl VaeSampler {
         for (label, codes) in (0u64..).zip(&codes) {
             let mut stream = Stream::new(seed, "mixture", label);
             let components = params.components;
-            mixtures.push(Mixture::fit(codes, latent, components, &mut stream, control)?);
+            mixtures.push(Mixture::fit(isa, codes, latent, components, &mut stream, control)?);
         }
         let (decoder, log_variances) = Self::place(encoding, latent, params.hidden);
         let mut own = Floats::zeros(log_variances.end)?;
