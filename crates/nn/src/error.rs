@@ -156,6 +156,14 @@ pub enum Error {
     /// A bag of n-grams was asked for a vector.
     #[error("the model has no recurrent network, text_embedding needs one")]
     NoEmbedding,
+    /// Too few images to tell how they vary.
+    #[error("there are {got} images, expected at least {expected}")]
+    FewImages {
+        /// Images given.
+        got: usize,
+        /// The fewest.
+        expected: usize,
+    },
     /// The picture could not be written.
     #[error("the picture cannot be written: {0}")]
     Encoding(String),

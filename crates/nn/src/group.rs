@@ -6,6 +6,7 @@ use teller_numeric::{Cancelled, Control, Isa};
 
 use crate::batch::Batch;
 use crate::floats::Floats;
+use crate::kernels::Learned;
 use crate::layer::{Ends, Pass, Results, Weights, add_loop};
 use crate::loss::softmax_cross_entropy;
 use crate::network::{Added, Gradient, Network, Placed};
@@ -33,6 +34,8 @@ pub(crate) struct Kept {
     pub(crate) d_values: Vec<Floats>,
     /// Of each layer whose gradient to its input is kept apart, that.
     aside: Vec<Floats>,
+    /// The gradient to the input, where somebody asks for it.
+    pub(crate) d_input: Floats,
 }
 
 /// The floats of an image in each of the four.
@@ -53,6 +56,11 @@ fn lens(network: &Network) -> [Vec<usize>; 4] {
     [values, saved, backward(|placed| placed.layer.output().len()), aside.collect()]
 }
 
+/// The floats of an image in the gradient to the input.
+fn d_input_len(network: &Network) -> usize {
+    if network.input_gradient { network.input.len() } else { 0 }
+}
+
 impl Kept {
     pub(crate) fn new(network: &Network, images: usize) -> Result<Self, Error> {
         let floats = |lens: Vec<usize>| {
@@ -65,12 +73,14 @@ impl Kept {
             saved: floats(saved)?,
             d_values: floats(d_values)?,
             aside: floats(aside)?,
+            d_input: Floats::zeros(images.saturating_mul(d_input_len(network)))?,
         })
     }
 
     /// Floats for one image.
     pub(crate) fn floats_needed(network: &Network) -> u64 {
-        lens(network).iter().flatten().map(|&len| len as u64).sum()
+        let kept = lens(network).iter().flatten().map(|&len| len as u64).sum::<u64>();
+        kept + d_input_len(network) as u64
     }
 
     /// The parts of the first `images`, group by group; whether there is a way back.
@@ -85,17 +95,40 @@ impl Kept {
         let saved = by_group(&mut self.saved, &saved, images);
         let d_values = by_group(&mut self.d_values, &d_values, images);
         let aside = by_group(&mut self.aside, &aside, images);
+        let d_input = chunks(&mut self.d_input, GROUP * d_input_len(network));
         values
             .zip(saved)
             .zip(d_values.into_iter().zip(aside))
-            .map(|((values, saved), (d_values, aside))| Passing {
+            .zip(d_input)
+            .map(|(((values, saved), (d_values, aside)), d_input)| Passing {
                 values,
                 saved,
                 d_values,
                 aside,
+                d_input,
                 keeps,
             })
             .collect()
+    }
+
+    /// What the gradient to the numbers of a layer is a sum of, after the way back of the first
+    /// `images`; the first `unbiased` of them do not move the bias.
+    pub(crate) fn learned(
+        &self,
+        network: &Network,
+        index: usize,
+        images: usize,
+        unbiased: usize,
+    ) -> Learned<'_> {
+        let Placed { layer, reads, .. } = &network.layers[index];
+        let output = layer.output().len();
+        let d_output = &self.d_values[index][..images * output];
+        let ends = Ends {
+            input: &self.values[*reads][..images * layer.input().len()],
+            output: &self.values[index + 1][..images * output],
+            saved: &self.saved[index][..images * layer.saved()],
+        };
+        Learned { ends, d_output, of_bias: &d_output[unbiased * output..] }
     }
 }
 
@@ -105,6 +138,8 @@ pub(crate) struct Passing<'g> {
     saved: Vec<&'g mut [f32]>,
     pub(crate) d_values: Vec<&'g mut [f32]>,
     aside: Vec<&'g mut [f32]>,
+    /// Empty if nobody asks for it.
+    pub(crate) d_input: &'g mut [f32],
     /// Whether what the way back needs is saved.
     keeps: bool,
 }
@@ -154,12 +189,16 @@ impl Passing<'_> {
                 output: self.values[index + 1],
                 saved: self.saved[index],
             };
-            // Nobody asks for the gradient to what no training changes, such as the images.
+            // Nobody asks for the gradient to what no training changes.
             let source = placed.reads.checked_sub(1).filter(|&source| source >= first);
-            let d_input = source.map(|layer| match placed.gradient {
-                Gradient::Aside => &mut *self.aside[index],
-                Gradient::Own | Gradient::Joined(_) => &mut *before[layer],
-            });
+            let d_input = match source {
+                Some(layer) => Some(match placed.gradient {
+                    Gradient::Aside => &mut *self.aside[index],
+                    Gradient::Own | Gradient::Joined(_) => &mut *before[layer],
+                }),
+                None if placed.reads == 0 && !self.d_input.is_empty() => Some(&mut *self.d_input),
+                None => None,
+            };
             placed.layer.backward(pass, &reversed[index], ends, d_output, d_input, scratch)?;
             if let (Gradient::Joined(other), Some(layer)) = (placed.gradient, source) {
                 let other = match network.layers[other].adds {

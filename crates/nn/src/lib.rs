@@ -22,6 +22,7 @@ mod floats;
 mod generative;
 mod group;
 mod judging;
+mod kernels;
 mod labels;
 mod layer;
 mod loss;
@@ -52,11 +53,12 @@ pub use explain::{Heat, Method};
 pub use fitted::{Epoch, FittedCnn};
 pub use fitted_classifier::FittedClassifier;
 pub use generative::{
-    Autoencoder, AutoencoderLayout, AutoencoderParams, ColumnKind, Condition, Examples,
-    FittedAutoencoder, FittedTable, GanParams, GenerationParams, Likelihood, Privacy, Quality,
-    Report, Table, TableCell, TableError, TableGenerator, VaeParams, autoencoder_memory,
-    evaluate_autoencoder, evaluate_generator, fit_autoencoder, fit_autoencoder_on, fit_table,
-    table_memory_needed,
+    Autoencoder, AutoencoderLayout, AutoencoderParams, ColumnKind, Condition, Distances, Examples,
+    FittedAutoencoder, FittedImageGenerator, FittedTable, GanParams, GenerationParams,
+    ImageGanLayout, ImageGanParams, ImageGenerator, Likelihood, Privacy, Quality, Report, Table,
+    TableCell, TableError, TableGenerator, VaeParams, autoencoder_memory, evaluate_autoencoder,
+    evaluate_generator, evaluate_image_generator, fit_autoencoder, fit_autoencoder_on, fit_images,
+    fit_images_on, fit_table, frechet_distance, image_gan_memory, table_memory_needed,
 };
 pub use layer::Padding;
 pub use metrics::{Confusion, Predictions, evaluate};

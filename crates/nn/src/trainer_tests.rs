@@ -1,7 +1,9 @@
 //! The gradient of a whole network: through statistics of the batch, and around residual blocks.
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
-use teller_numeric::Uninterrupted;
+use teller_numeric::{Stream, Uninterrupted};
 
 use super::*;
 use crate::network::Purpose;
@@ -59,7 +61,7 @@ fn loss(trainer: &mut Trainer<'_>, data: &ImageDataset) -> f64 {
     let objective = Objective::plain(3);
     let rows: Vec<u32> = (0..ROWS as u32).collect();
     let batch = Batch { data, pixels: &pixels, rows: &rows, objective: &objective, changes: None };
-    trainer.prepare_kernels(true);
+    trainer.kernels.prepare(trainer.network, trainer.isa, &trainer.weights, true);
     let noise = Noise { seed: 1, first_image: 0 };
     trainer.pass_groups(batch, Some(noise), &Uninterrupted).unwrap();
     trainer.weight_gradient(ROWS, &Uninterrupted).unwrap();
@@ -172,7 +174,7 @@ fn one_pixel_of_one_image_has_no_variance_and_does_no_harm() {
     let mut trainer = Trainer::new(&network, Isa::detect(), 1, 5, false).unwrap();
     let batch =
         Batch { data: &data, pixels: &pixels, rows: &[1], objective: &objective, changes: None };
-    trainer.prepare_kernels(true);
+    trainer.kernels.prepare(trainer.network, trainer.isa, &trainer.weights, true);
     let noise = Noise { seed: 1, first_image: 0 };
     trainer.pass_groups(batch, Some(noise), &Uninterrupted).unwrap();
     trainer.weight_gradient(1, &Uninterrupted).unwrap();

@@ -23,7 +23,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn pass(&self) -> Pass<'a> {
+    pub(super) fn pass(&self) -> Pass<'a> {
         Pass { isa: self.isa, control: self.control, noise: None }
     }
 }

@@ -1,18 +1,23 @@
 //! Networks that learn what rows are like. Those that shorten and judge them ([`autoencoder`]).
 //! Generators of table rows: what a table is to a network ([`table`]), the two kinds of network
-//! ([`vae`], [`gan`]), and what comes of their training ([`fit_table`]).
+//! ([`vae`], [`gan`]), and what comes of their training ([`fit_table`]). Generators of images
+//! ([`scans`]).
 
 mod affine;
 mod autoencoder;
+mod averaging;
+mod chain;
 mod codec;
 mod condition;
 mod fit;
 mod gan;
 mod generator;
 mod params;
+mod penalty;
 mod perceptron;
 mod report;
 mod sampler;
+mod scans;
 mod table;
 mod vae;
 
@@ -25,4 +30,8 @@ pub use fit::{FittedTable, fit_table, table_memory_needed};
 pub use generator::TableGenerator;
 pub use params::{GanParams, GenerationParams, VaeParams};
 pub use report::{Privacy, Quality, Report, evaluate_generator};
+pub use scans::{
+    Distances, FittedImageGenerator, ImageGanLayout, ImageGanParams, ImageGenerator,
+    evaluate_image_generator, fit_images, fit_images_on, frechet_distance, image_gan_memory,
+};
 pub use table::{ColumnKind, Table, TableCell, TableError};

@@ -75,7 +75,7 @@ impl Default for GanParams {
 }
 
 /// A whole number that is a size.
-fn size(
+pub(super) fn size(
     options: &mut Options<'_>,
     name: &'static str,
     default: usize,

@@ -24,6 +24,19 @@ impl Draw<'_> {
     }
 }
 
+/// A label, as often as its rows among all.
+pub(super) fn draw_label(rows: &[u64], stream: &mut Stream) -> u32 {
+    let all: u64 = rows.iter().sum();
+    let mut place = (f64::from(stream.uniform()) * all as f64) as u64;
+    for (label, &count) in (0u32..).zip(rows) {
+        if place < count {
+            return label;
+        }
+        place -= count;
+    }
+    0
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Sampler {
     Vae(VaeSampler),

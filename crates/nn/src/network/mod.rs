@@ -9,6 +9,7 @@ use std::ops::Range;
 
 pub(crate) use placing::Placing;
 use serde::{Deserialize, Serialize};
+use teller_numeric::Stream;
 
 use crate::layer::{BatchNorm2d, Initialization, Layer, Sum, Weights};
 use crate::{Activation, Architecture, ArchitectureError, Block, LayerSpec, Residual, Shape};
@@ -58,6 +59,8 @@ pub(crate) struct Network {
     pub(crate) weights: usize,
     /// Floats of all prepared kernels.
     pub(crate) prepared: usize,
+    /// Whether somebody asks for the gradient to the input, of layers in a row.
+    pub(crate) input_gradient: bool,
     /// Layers before the last layer or residual block that learns.
     pub(crate) before_last: usize,
     /// Floats of each buffer when serving; the first one holds the input.
@@ -168,6 +171,34 @@ impl Network {
         Ok(network)
     }
 
+    /// Layers in a row, from values of any shape to those of the last layer, in training with the
+    /// gradient to the input.
+    pub(crate) fn chain(
+        input: Shape,
+        layers: &[LayerSpec],
+        purpose: Purpose,
+    ) -> Result<Self, ArchitectureError> {
+        let mut builder = Builder::new(input, 0, purpose);
+        let blocks: Vec<Block> = layers.iter().copied().map(Block::Layer).collect();
+        builder.blocks(&blocks)?;
+        Ok(Self { input_gradient: true, ..builder.network })
+    }
+
+    /// What the last layer gives.
+    pub(crate) fn output(&self) -> Shape {
+        self.layers.last().map_or(self.input, |placed| placed.layer.output())
+    }
+
+    /// Draws the weights before training, each layer's from a stream of its own.
+    pub(crate) fn initialize(&self, seed: u64, purpose: &str, weights: &mut [f32]) {
+        for (index, placed) in (0u64..).zip(&self.layers) {
+            let mut stream = Stream::new(seed, purpose, index);
+            let kernel = &mut weights[placed.kernel.clone()];
+            placed.layer.initialize(placed.initialization, &mut stream, kernel);
+            weights[placed.variance.clone()].fill(1.0);
+        }
+    }
+
     /// Floats of working memory for any of the layers when serving.
     pub(crate) fn scratch(&self) -> usize {
         self.layers.iter().map(|placed| placed.layer.scratch()).fold(0, usize::max)
@@ -196,6 +227,14 @@ impl Network {
     pub(crate) fn first_trained(&self) -> usize {
         let trained = |placed: &Placed| placed.learns() && !placed.frozen;
         self.layers.iter().position(trained).unwrap_or(self.layers.len())
+    }
+
+    /// Whether somebody asks for the gradient to what the layer reads.
+    pub(crate) fn asks_gradient(&self, placed: &Placed) -> bool {
+        match placed.reads {
+            0 => self.input_gradient,
+            read => read > self.first_trained(),
+        }
     }
 
     /// Where the kernels are that shrink where weights decay.
@@ -249,6 +288,7 @@ impl Builder {
             layers: Vec::new(),
             weights: 0,
             prepared: 0,
+            input_gradient: false,
             before_last: 0,
             buffers,
         };

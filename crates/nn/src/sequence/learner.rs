@@ -18,11 +18,11 @@ use super::source::{Source, Steps};
 use super::values::Values;
 use crate::embedding::SparseGradient;
 use crate::floats::Floats;
+use crate::kernels::Parts;
 use crate::layer::{Ends, Layer, Noise, Pass, bias_gradient, drop_out};
 use crate::loss::softmax_cross_entropy;
 use crate::objective::{Objective, Target};
 use crate::optimizer::{OptimizerState, UpdateRule};
-use crate::trainer::Parts;
 use crate::training::{Learner, Look, TrainingStep};
 use crate::{Error, best};
 

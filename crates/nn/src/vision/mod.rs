@@ -7,6 +7,7 @@
 mod decode;
 mod jpeg;
 mod orientation;
+mod picture;
 mod pixels;
 mod png;
 mod preprocessing;
@@ -14,7 +15,8 @@ mod resample;
 mod source;
 mod tiff;
 
-pub use png::png;
+pub use picture::Picture;
+pub use png::{png, png_of_unit};
 pub use preprocessing::{Fit, InvalidRaster, Preprocessing};
 
 use teller_numeric::Cancelled;

@@ -18,3 +18,14 @@ pub fn png(raster: &[u8], height: usize, width: usize, channels: usize) -> Resul
         .map_err(|error| Error::Encoding(error.to_string()))?;
     Ok(png)
 }
+
+/// [`png`] of values from 0 to 1.
+pub fn png_of_unit(
+    values: &[f32],
+    height: usize,
+    width: usize,
+    channels: usize,
+) -> Result<Vec<u8>, Error> {
+    let raster: Vec<u8> = values.iter().map(|&x| (x * 255.0 + 0.5) as u8).collect();
+    png(&raster, height, width, channels)
+}

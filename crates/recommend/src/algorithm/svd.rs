@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use teller_numeric::{
-    Cancelled, CheckpointBytes, Control, Moment, OptionError, Options, Step, Stream,
+    Cancelled, CheckpointBytes, Control, Moment, OptionError, Options, Step, Stream, eigen,
 };
 use teller_payload::{CheckpointError, SharedBytes, TrainingKey};
 
 use super::weighting::Weighting;
 use super::{Algorithm, Size};
 use crate::csr::Csr;
-use crate::dense::{cholesky, eigen, gram, gram_memory, multiply, upper_inverse};
+use crate::dense::{cholesky, gram, gram_memory, multiply, upper_inverse};
 use crate::fitted::{FittedFactors, Numbers};
 use crate::fold_in::FoldIn;
 use crate::vectors::axpy;

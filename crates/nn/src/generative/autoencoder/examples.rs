@@ -156,7 +156,7 @@ impl Examples {
 }
 
 /// 8-bit values from 0 to 1.
-pub(super) fn unit(pixels: &[u8], to: &mut [f32]) {
+pub(in crate::generative) fn unit(pixels: &[u8], to: &mut [f32]) {
     to.iter_mut().zip(pixels).for_each(|(to, &pixel)| *to = f32::from(pixel) / 255.0);
 }
 

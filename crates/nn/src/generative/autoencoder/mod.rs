@@ -15,6 +15,7 @@ mod serving;
 mod usual;
 
 pub use examples::Examples;
+pub(super) use examples::unit;
 pub use fit::{
     FittedAutoencoder, autoencoder_memory, evaluate_autoencoder, fit_autoencoder,
     fit_autoencoder_on,

@@ -18,6 +18,7 @@ use teller_numeric::{Cancelled, Isa, Stream};
 use crate::Error;
 use crate::floats::Floats;
 use crate::generative::affine::{Affine, TASK, Work, buffers, by_rows};
+use crate::generative::penalty::penalize;
 use crate::layer::Initialization;
 
 /// Slope of the negative side of a hidden unit.
@@ -88,7 +89,7 @@ impl Critic {
         &self,
         work: &Work<'_>,
         rows: usize,
-        penalty: f32,
+        penalty: f64,
         (weights, gradient): (&[f32], &mut [f32]),
         batch: &mut CriticBatch,
         reversed: &mut [f32],
@@ -128,15 +129,11 @@ impl Critic {
         let between = d_input.par_chunks(inputs);
         let penalties: Vec<f64> = between
             .zip(input[..rows * inputs].par_chunks_mut(inputs))
-            .map(|(g, q)| {
-                let g = &g[..self.width];
-                let length = g.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
-                let length = libm::sqrt(length);
-                let pull = 2.0 * f64::from(penalty * share) * (length - 1.0) / length.max(1e-12);
-                q[..self.width].iter_mut().zip(g).for_each(|(q, g)| *q = pull as f32 * g);
+            .map(|(gradient, slope)| {
+                slope.copy_from_slice(gradient);
                 // The label is no part of the row.
-                q[self.width..].fill(0.0);
-                f64::from(penalty) * (length - 1.0) * (length - 1.0)
+                slope[self.width..].fill(0.0);
+                penalize(penalty, rows, &mut slope[..self.width])
             })
             .collect();
         let [v1, v2] = change;

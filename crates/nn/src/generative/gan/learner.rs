@@ -12,13 +12,12 @@ use super::{GanNet, heads};
 use crate::Error;
 use crate::floats::Floats;
 use crate::generative::affine::{Work, mark_labels};
+use crate::generative::averaging;
 use crate::generative::params::GanParams;
 use crate::generative::table::{Encoded, TableEncoding};
 use crate::optimizer::OptimizerState;
 use crate::training::{Learner, Look, TrainingStep};
 
-/// Weights that one task averages.
-const CHUNK: usize = 1 << 14;
 /// Share of the generator that its moving average takes on in a step.
 const AVERAGED: f32 = 0.005;
 
@@ -126,7 +125,7 @@ impl<'a> GanLearner<'a> {
     fn learn_to_judge(&mut self, count: usize, work: &Work<'_>) -> Result<f64, Error> {
         let Self { net, params, weights, gradient, critic, reversed, .. } = self;
         let own = (&**weights, &mut **gradient);
-        Ok(net.critic.learn(work, count, params.penalty as f32, own, critic, reversed)?)
+        Ok(net.critic.learn(work, count, params.penalty, own, critic, reversed)?)
     }
 
     /// The gradient of the generator, which wants what it made to be taken for real.
@@ -177,21 +176,11 @@ impl Learner for GanLearner<'_> {
         self.learn_to_make(count, &work)?;
         self.update(net.generated.clone(), rate);
         let (weights, averages) = self.weights.split_at_mut(net.averaged.start);
-        let generated = weights[net.generated.clone()].par_chunks(CHUNK);
-        generated.zip(averages.par_chunks_mut(CHUNK)).for_each(|parts| {
-            self.isa.vectorize(average, parts);
-        });
+        averaging::follow(self.isa, AVERAGED, &weights[net.generated.clone()], averages);
         Ok(loss * count as f64)
     }
 
     fn look(&mut self, _rows: &[u32], _control: &dyn Control) -> Result<Look, Error> {
         Ok(Look::default())
-    }
-}
-
-#[inline(always)]
-fn average((generated, averages): (&[f32], &mut [f32])) {
-    for (average, weight) in averages.iter_mut().zip(generated) {
-        *average += AVERAGED * (weight - *average);
     }
 }

@@ -7,6 +7,7 @@ use teller_numeric::{Control, Stream, math};
 use super::encoding::{Encoded, Place, TableEncoding};
 use super::{Domain, NULL, Quantiles, Table, Values};
 use crate::Error;
+use crate::generative::sampler::draw_label;
 
 /// Times that the offsets are improved.
 const ROUNDS: usize = 20;
@@ -104,15 +105,7 @@ impl Margins {
 
     /// A label, as often as among the real rows.
     pub(crate) fn draw_label(&self, stream: &mut Stream) -> u32 {
-        let all: u64 = self.counts.iter().sum();
-        let mut place = (f64::from(stream.uniform()) * all as f64) as u64;
-        for (label, &count) in (0u32..).zip(&self.counts) {
-            if place < count {
-                return label;
-            }
-            place -= count;
-        }
-        0
+        draw_label(&self.counts, stream)
     }
 
     /// A table's rows from raw ones: choices are drawn, numbers told in the real ones' terms.
