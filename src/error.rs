@@ -107,6 +107,8 @@ pub enum Error {
     NullInData { name: String, row: u64 },
     #[error("row {row} of the data: {source}")]
     DataRow { row: u64, source: ImageError },
+    #[error("element {element} of the array: {source}")]
+    Element { element: usize, source: ImageError },
     #[error("the query of candidates has {0} columns, expected one of ids")]
     CandidatesColumns(usize),
     #[error("{0}")]
@@ -240,7 +242,9 @@ impl Error {
             }
             Self::NullInData { .. } | Self::NullArgument(_) => Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::NumberInData(_) | Self::Diverged(_) => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
-            Self::Image(error) | Self::DataRow { source: error, .. } => image_code(error),
+            Self::Image(error)
+            | Self::DataRow { source: error, .. }
+            | Self::Element { source: error, .. } => image_code(error),
             Self::TrainingMemory { .. } | Self::CacheSize { .. } | Self::OutOfMemory { .. } => {
                 Code::ERRCODE_OUT_OF_MEMORY
             }
@@ -354,7 +358,8 @@ impl Error {
             }
             Self::CacheSize { .. } => Some("A superuser can raise teller.cache_size.".to_owned()),
             Self::Image(ImageError::TooLarge { limit, .. })
-            | Self::DataRow { source: ImageError::TooLarge { limit, .. }, .. } => {
+            | Self::DataRow { source: ImageError::TooLarge { limit, .. }, .. }
+            | Self::Element { source: ImageError::TooLarge { limit, .. }, .. } => {
                 Some(if *limit < settings::max_image_pixels() {
                     "Convert the image to PNG, JPEG or TIFF: a large WebP cannot be decoded so \
                      that a cancel stops it at once."
@@ -469,7 +474,9 @@ impl From<teller_nn::Error> for Error {
             Source::NoRows | Source::OneClass { .. } | Source::Table(_) | Source::Shape { .. } => {
                 Self::Data(error.to_string())
             }
-            Source::TooLarge { .. } | Source::RowLength { .. } => Self::Data(error.to_string()),
+            Source::TooLarge { .. } | Source::RowLength { .. } | Source::FewImages { .. } => {
+                Self::Data(error.to_string())
+            }
             Source::NotANumber { .. } | Source::Probability { .. } => {
                 Self::NumberInData(error.to_string())
             }

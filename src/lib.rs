@@ -22,6 +22,7 @@ extension_sql_file!("../sql/sequences.sql", name = "sequences", requires = ["boo
 extension_sql_file!("../sql/architecture.sql", name = "architecture", requires = ["bootstrap"]);
 extension_sql_file!("../sql/recommend.sql", name = "recommend", requires = ["bootstrap"]);
 extension_sql_file!("../sql/synthesize.sql", name = "synthesize", requires = ["bootstrap"]);
+extension_sql_file!("../sql/generate.sql", name = "generate", requires = ["bootstrap"]);
 extension_sql_file!("../sql/autoencoder.sql", name = "autoencoder", requires = ["bootstrap"]);
 extension_sql_file!("../sql/metrics.sql", name = "metrics", requires = ["bootstrap"]);
 extension_sql_file!("../sql/numbers.sql", name = "numbers", requires = ["bootstrap"]);
@@ -41,6 +42,7 @@ extension_sql_file!(
         "architecture",
         "recommend",
         "synthesize",
+        "generate",
         "autoencoder",
         "metrics",
         "numbers",

@@ -6,6 +6,7 @@ mod among;
 mod architecture;
 mod autoencoder;
 mod explain;
+mod generate;
 mod ids;
 mod images;
 mod metrics;

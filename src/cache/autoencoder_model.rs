@@ -1,7 +1,7 @@
 //! An autoencoder in the form in which it answers.
 
 use serde::{Deserialize, Serialize};
-use teller_nn::vision::{Limits, Preprocessing, png};
+use teller_nn::vision::{Limits, Preprocessing, png_of_unit};
 use teller_nn::{Autoencoder, AutoencoderLayout};
 use teller_payload::SharedBytes;
 
@@ -66,8 +66,7 @@ impl AutoencoderModel {
     /// A row of the network as a PNG.
     pub fn png(&self, row: &[f32]) -> Result<Vec<u8>, Error> {
         let size = self.of_images()?;
-        let raster: Vec<u8> = row.iter().map(|&x| (x * 255.0 + 0.5) as u8).collect();
-        Ok(png(&raster, size.height(), size.width(), size.channels())?)
+        Ok(png_of_unit(row, size.height(), size.width(), size.channels())?)
     }
 
     fn of_images(&self) -> Result<&Preprocessing, Error> {

@@ -6,6 +6,7 @@
 
 mod autoencoder_model;
 mod classifier_info;
+mod image_generator_model;
 mod kept;
 mod lookup;
 mod model;
@@ -16,6 +17,7 @@ mod text_model;
 
 pub use autoencoder_model::AutoencoderInfo;
 pub use classifier_info::ClassifierInfo;
+pub use image_generator_model::{GAN, ImageGeneratorInfo};
 pub use lookup::{of_version, production, readable, served, version};
 pub use model::{ImageModelInfo, Model, Parts, WEIGHTS};
 pub use shared::refuse_lost;

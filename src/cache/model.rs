@@ -14,6 +14,7 @@ use teller_recommend::Recommender;
 
 use crate::bridge::interrupts::StatementControl;
 use crate::cache::autoencoder_model::AutoencoderModel;
+use crate::cache::image_generator_model::{GAN, ImageGeneratorModel};
 use crate::cache::sequence_model::SequenceModel;
 use crate::cache::shared::{self, SharedFile, State};
 use crate::cache::table_model::TableModel;
@@ -47,6 +48,7 @@ enum Engine {
     Sequences(Box<SequenceModel>),
     Recommender(Box<Recommender>),
     Generator(Box<TableModel>),
+    ImageGenerator(Box<ImageGeneratorModel>),
     Autoencoder(Box<AutoencoderModel>),
 }
 
@@ -78,6 +80,9 @@ impl Model {
             Task::SequenceClassification => {
                 Engine::Sequences(Box::new(SequenceModel::load(manifest, weights()?)?))
             }
+            Task::Generation if manifest.algorithm == GAN => {
+                Engine::ImageGenerator(Box::new(ImageGeneratorModel::load(manifest, weights()?)?))
+            }
             Task::Generation => {
                 Engine::Generator(Box::new(TableModel::load(manifest, weights()?)?))
             }
@@ -100,7 +105,7 @@ impl Model {
             Engine::Texts(_) => Task::TextClassification,
             Engine::Sequences(_) => Task::SequenceClassification,
             Engine::Recommender(_) => Task::Recommendation,
-            Engine::Generator(_) => Task::Generation,
+            Engine::Generator(_) | Engine::ImageGenerator(_) => Task::Generation,
             Engine::Autoencoder(_) => Task::Autoencoding,
         }
     }
@@ -155,14 +160,34 @@ impl Model {
             Engine::Texts(model) => Ok(model.classifier().weights()),
             Engine::Sequences(model) => Ok(model.classifier().weights()),
             Engine::Autoencoder(model) => Ok(model.network().weights().collect()),
+            Engine::ImageGenerator(model) => Ok(model.generator().weights().collect()),
             _ => Ok(self.images()?.classifier().weights().collect()),
         }
     }
 
-    /// The generator, if this is one.
+    /// The generator of rows, if this is one.
     pub fn generator(&self) -> Result<&TableModel, Error> {
         match &self.engine {
             Engine::Generator(model) => Ok(model),
+            Engine::ImageGenerator(_) => {
+                Err(Error::Unsupported("it makes images, not rows of a table".to_owned()))
+            }
+            _ => Err(self.wrong_task(Task::Generation)),
+        }
+    }
+
+    /// Whether it is a generator of images.
+    pub fn makes_images(&self) -> bool {
+        matches!(self.engine, Engine::ImageGenerator(_))
+    }
+
+    /// The generator of images, if this is one.
+    pub fn image_generator(&self) -> Result<&ImageGeneratorModel, Error> {
+        match &self.engine {
+            Engine::ImageGenerator(model) => Ok(model),
+            Engine::Generator(_) => {
+                Err(Error::Unsupported("it makes rows of a table, not images".to_owned()))
+            }
             _ => Err(self.wrong_task(Task::Generation)),
         }
     }
@@ -177,6 +202,7 @@ impl Model {
             // It holds copies, of which none is shared.
             Engine::Generator(model) => return model.memory(),
             Engine::Autoencoder(model) => model.memory() + self.numbers,
+            Engine::ImageGenerator(model) => model.memory() + self.numbers,
         };
         match self.file {
             Some(_) => all.saturating_sub(self.numbers),

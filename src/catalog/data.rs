@@ -393,6 +393,11 @@ impl DataRow<'_> {
         self.number
     }
 
+    /// Whether the query has the column.
+    pub fn has(&self, column: usize) -> bool {
+        self.sources[column].is_some()
+    }
+
     /// Whether a column that the query has is NULL.
     fn is_null(&self, column: usize) -> bool {
         let Some(source) = &self.sources[column] else { return false };

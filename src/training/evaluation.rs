@@ -12,8 +12,8 @@ use crate::catalog::version::Wanted;
 use crate::error::Error;
 use crate::settings;
 use crate::training::{
-    autoencoding, generation, image_classification, recommendation, sequence_rows,
-    text_classification,
+    autoencoding, generation, image_classification, image_generation, recommendation,
+    sequence_rows, text_classification,
 };
 
 /// Ranks up to here count for a recommender.
@@ -62,6 +62,12 @@ pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error
             let recommender = model.recommender()?;
             let (held_out, _) = recommendation::read_interactions(query, limit)?;
             run(|control| teller_recommend::evaluate(recommender, &held_out, K, control))
+        }
+        Task::Generation if model.makes_images() => {
+            let model = model.image_generator()?;
+            let (images, _) = image_generation::read_images(query, model.preprocessing(), limit)?;
+            let generator = model.generator();
+            run(|control| teller_nn::evaluate_image_generator(generator, &images, control))
         }
         Task::Generation => {
             let generator = model.generator()?.generator();

@@ -9,7 +9,7 @@ use teller_payload::SharedBytes;
 use crate::bridge::messages;
 use crate::bridge::rhythm::Rhythm;
 use crate::bridge::workers::{self, Event};
-use crate::cache::{TableModelInfo, WEIGHTS};
+use crate::cache::{GAN, TableModelInfo, WEIGHTS};
 use crate::catalog::column_type::ColumnType;
 use crate::catalog::data::{self, Query, RowsRead};
 use crate::catalog::feature::FeatureValue;
@@ -18,7 +18,29 @@ use crate::error::Error;
 use crate::settings;
 use crate::training::{Fit, Trained, metrics, most};
 
-/// Checked options of a generator.
+/// What a generator is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    TabularGan,
+    TabularVae,
+    /// Of images.
+    Gan,
+}
+
+impl Algorithm {
+    pub fn read(options: &mut Options) -> Result<Self, Error> {
+        Ok(options.choice(
+            "algorithm",
+            &[
+                ("tabular_gan", Self::TabularGan),
+                ("tabular_vae", Self::TabularVae),
+                (GAN, Self::Gan),
+            ],
+        )?)
+    }
+}
+
+/// Checked options of a generator of rows.
 pub struct Plan {
     params: GenerationParams,
     label: Option<String>,
@@ -31,11 +53,11 @@ pub struct Rows {
 }
 
 impl Plan {
-    pub fn read(options: &mut Options) -> Result<Self, Error> {
-        let algorithms = [("tabular_gan", true), ("tabular_vae", false)];
-        let params = match options.choice("algorithm", &algorithms)? {
-            true => GenerationParams::read_gan(options)?,
-            false => GenerationParams::read_vae(options)?,
+    /// Of a `tabular_vae`, or else of a `tabular_gan`.
+    pub fn read(is_vae: bool, options: &mut Options) -> Result<Self, Error> {
+        let params = match is_vae {
+            false => GenerationParams::read_gan(options)?,
+            true => GenerationParams::read_vae(options)?,
         };
         Ok(Self { params, label: options.text("label")?.map(str::to_owned) })
     }

@@ -8,6 +8,7 @@ mod fold_in;
 mod gate;
 mod generation;
 mod image_classification;
+mod image_generation;
 mod progress;
 mod promotion;
 mod recommendation;
@@ -36,6 +37,7 @@ use crate::catalog::manifest::{Definition, Lineage, Manifest, Task};
 use crate::catalog::store::TrainedVersion;
 use crate::catalog::timestamp;
 use crate::error::Error;
+use generation::Algorithm;
 use promotion::Promotion;
 use start::Trainee;
 
@@ -105,6 +107,7 @@ enum Engine {
     SequenceClassification(Box<sequence_classification::Plan>),
     Recommendation(recommendation::Plan),
     Generation(generation::Plan),
+    ImageGeneration(image_generation::Plan),
     Autoencoding(autoencoding::Plan),
 }
 
@@ -131,7 +134,15 @@ impl Plan {
                 *start_from = None;
                 Engine::Recommendation(recommendation::Plan::read(&mut options)?)
             }
-            Task::Generation => Engine::Generation(generation::Plan::read(&mut options)?),
+            Task::Generation => match Algorithm::read(&mut options)? {
+                Algorithm::Gan => {
+                    Engine::ImageGeneration(image_generation::Plan::read(&mut options)?)
+                }
+                of_rows => {
+                    let is_vae = of_rows == Algorithm::TabularVae;
+                    Engine::Generation(generation::Plan::read(is_vae, &mut options)?)
+                }
+            },
             Task::Autoencoding => Engine::Autoencoding(autoencoding::Plan::read(&mut options)?),
         };
         options.finish()?;
@@ -145,6 +156,7 @@ impl Plan {
             Engine::SequenceClassification(plan) => Some(plan.seed()),
             Engine::Recommendation(plan) => plan.seed(),
             Engine::Generation(plan) => Some(plan.seed()),
+            Engine::ImageGeneration(plan) => Some(plan.seed()),
             Engine::Autoencoding(plan) => Some(plan.seed()),
         }
     }
@@ -157,6 +169,7 @@ impl Plan {
             Engine::SequenceClassification(plan) => plan.prepare(query),
             Engine::Recommendation(plan) => plan.prepare(query),
             Engine::Generation(plan) => plan.prepare(query),
+            Engine::ImageGeneration(plan) => plan.prepare(query),
             Engine::Autoencoding(plan) => plan.prepare(query),
         }
     }

@@ -12,7 +12,7 @@ use teller_tests::{Database, Statements};
 const BOUND: Duration = Duration::from_secs(2);
 
 /// Each would take hours.
-const ENDLESS: [&str; 7] = [
+const ENDLESS: [&str; 8] = [
     r#"SELECT teller.train('endless', 'image_classification',
            'SELECT image, label FROM demo.scans', '{"epochs": 10000, "patience": 0}')"#,
     r#"SELECT teller.train('endless', 'recommendation',
@@ -30,6 +30,8 @@ const ENDLESS: [&str; 7] = [
     r#"SELECT teller.train('endless', 'generation',
            'SELECT i % 70 AS age, i % 3 AS branch, sqrt(i) AS balance FROM generate_series(1, 2000) i',
            '{"epochs": 10000}')"#,
+    r#"SELECT teller.train('endless', 'generation', 'SELECT image, label FROM demo.scans',
+           '{"algorithm": "gan", "filters": 64, "epochs": 10000}')"#,
     "SELECT count(teller.classify_image(image)) FROM demo.scans, generate_series(1, 100000)",
 ];
 

@@ -150,7 +150,7 @@ fn what_cannot_be_answered_says_why() {
         ("{}", "SELECT point(age, age) AS p FROM customers", SqlState::DATATYPE_MISMATCH),
         // Before any row is read, of which the first divides by 0.
         ("{}", "SELECT point(1, 1 / (age - age)) AS p FROM customers", SqlState::DATATYPE_MISMATCH),
-        ("{\"algorithm\": \"gan\"}", "SELECT 1", SqlState::INVALID_PARAMETER_VALUE),
+        ("{\"algorithm\": \"gans\"}", "SELECT 1", SqlState::INVALID_PARAMETER_VALUE),
         ("{\"patience\": 3}", "SELECT 1", SqlState::INVALID_PARAMETER_VALUE),
     ] {
         client.refused(&refused(options, query), &state);

@@ -15,6 +15,7 @@ mod extension;
 mod fine_tuning;
 mod fold_in;
 mod forgery;
+mod generated_images;
 mod generation;
 mod hostile;
 mod images;

@@ -48,9 +48,9 @@ fn may(role: &str, need: Need) -> bool {
 
 /// All functions that are called as such: signature, what is needed, and a call of the models
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate), `SCHEMA.rated`,
-/// `SCHEMA.scans`, `SCHEMA.intents`, `SCHEMA.walks`, `SCHEMA.people`, `SCHEMA.codes` and
-/// `SCHEMA.pictures`.
-const FUNCTIONS: [(&str, Need, &str); 64] = [
+/// `SCHEMA.scans`, `SCHEMA.intents`, `SCHEMA.walks`, `SCHEMA.people`, `SCHEMA.codes`,
+/// `SCHEMA.pictures` and `SCHEMA.faces`.
+const FUNCTIONS: [(&str, Need, &str); 67] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -140,6 +140,9 @@ const FUNCTIONS: [(&str, Need, &str); 64] = [
         Run,
         "synthesize_into('SCHEMA.people', 'SCHEMA.made', 1, 1)",
     ),
+    ("generate(regclass,integer,bigint,text)", Run, "generate('SCHEMA.faces', 1, 1)"),
+    ("generate_images(regclass,integer,bigint,text)", Run, "generate_images('SCHEMA.faces', 1, 1)"),
+    ("image_grid(bytea[])", Nothing, "image_grid(ARRAY[IMAGE])"),
     ("evaluate(regclass,text,integer)", Run, "evaluate('SCHEMA.shop', 'DATA')"),
     ("training_plot(regclass,integer)", Run, "training_plot('SCHEMA.shop')"),
     (
@@ -261,7 +264,11 @@ impl Models {
                    '{{"hidden": 8, "latent": 2, "epochs": 1}}');
                SELECT teller.train('pictures', 'autoencoding',
                    'SELECT ''\x{GREY_PIXEL}''::bytea AS image FROM generate_series(1, 9)',
-                   '{{"input": {{"height": 1, "width": 1}}, "hidden": 8, "epochs": 1}}')"#
+                   '{{"input": {{"height": 1, "width": 1}}, "hidden": 8, "epochs": 1}}');
+               SELECT teller.train('faces', 'generation',
+                   'SELECT ''\x{GREY_PIXEL}''::bytea AS image FROM generate_series(1, 9)',
+                   '{{"algorithm": "gan", "input": {{"height": 2, "width": 2}}, "filters": 4,
+                      "epochs": 1}}')"#
         ));
         owner.run(&format!("GRANT USAGE ON SCHEMA {schema} TO public"));
         let mut roles = BTreeMap::new();
@@ -273,7 +280,7 @@ impl Models {
                 "superuser" => root.run(&format!("ALTER ROLE {role} SUPERUSER")),
                 "pg_read_all_data" => root.run(&format!("GRANT {granted} TO {role}")),
                 _ => owner.run(&format!(
-                    "GRANT {granted} ON shop, rated, scans, intents, walks, people, codes, pictures TO {role}"
+                    "GRANT {granted} ON shop, rated, scans, intents, walks, people, codes, pictures, faces TO {role}"
                 )),
             }
             roles.insert(name, session);
