@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use teller_nn::vision::{Limits, Preprocessing};
 use teller_nn::{
-    AutoencoderParams, Examples, Input, Likelihood, autoencoder_memory, fit_autoencoder,
+    AutoencoderLayout, AutoencoderParams, Examples, Input, Likelihood, autoencoder_memory,
+    fit_autoencoder,
 };
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
@@ -39,6 +40,15 @@ impl Plan {
             Some(input) => (Some(Preprocessing::read(options, input)?), Likelihood::Bernoulli),
         };
         let params = AutoencoderParams::read(options, AutoencoderParams::of(usual))?;
+        match &preprocessing {
+            // Images of another size are refused before they are read.
+            Some(size) => drop(AutoencoderLayout::new(&params, &no_images(size, 0))?),
+            None if params.filters.is_some() => {
+                let expected = "dense where there is no input of images".to_owned();
+                return Err(options.invalid("network", &"convolutional".into(), expected).into());
+            }
+            None => {}
+        }
         Ok(Self { params, preprocessing })
     }
 
@@ -53,13 +63,14 @@ impl Plan {
         let (examples, read) = read_examples(query, self.preprocessing.as_ref(), limit, fewer)?;
         let needed = |rows| autoencoder_memory(&self.params, &examples, rows);
         let rows = examples.len() as u64;
-        if needed(rows) > limit {
+        if needed(rows)? > limit {
             let what = format!("{rows} rows of {} numbers", examples.width());
-            let fits = match most(1..=rows, |rows| needed(rows) <= limit) {
+            let fits = match most(1..=rows, |rows| needed(rows).is_ok_and(|needed| needed <= limit))
+            {
                 Some(rows) => format!("{rows} rows"),
                 None => "a smaller network, row or batch_size".to_owned(),
             };
-            let needed = needed(rows);
+            let needed = needed(rows)?;
             return Err(Error::TrainingMemory { what, needed, limit, fits: Some(fits) });
         }
         Ok((Box::new(Prepared { plan: self, examples }), read))
@@ -131,7 +142,7 @@ pub fn read_examples(
     };
     let limits = Limits { max_pixels: settings::max_image_pixels() };
     let mut raster = vec![0; preprocessing.raster_len()];
-    let mut examples = Examples::pixels(raster.len(), limit);
+    let mut examples = no_images(preprocessing, limit);
     let rows = data::read(query, &IMAGE, |row| {
         row.bytes(0, |image| preprocessing.raster(image, &limits, &StatementControl, &mut raster))?
             .map_err(|source| Error::DataRow { row: row.number(), source })?;
@@ -139,4 +150,9 @@ pub fn read_examples(
         within(&examples, row.number())
     })?;
     Ok((examples, rows))
+}
+
+/// To put images into.
+fn no_images(size: &Preprocessing, limit: u64) -> Examples {
+    Examples::pixels(size.height(), size.width(), size.channels(), limit)
 }

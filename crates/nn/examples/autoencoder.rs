@@ -39,7 +39,7 @@ impl Control for Printing {
 }
 
 fn examples(data: &ImageDataset, keep: impl Fn(&str) -> bool) -> Examples {
-    let mut examples = Examples::pixels(28 * 28, u64::MAX);
+    let mut examples = Examples::pixels(28, 28, 1, u64::MAX);
     for (row, &target) in data.targets().iter().enumerate() {
         if keep(&data.labels()[target as usize]) {
             examples.push_pixels(data.raster(row)).unwrap();

@@ -46,14 +46,46 @@ fn examples(rows: u64) -> Examples {
     examples
 }
 
+/// A convolutional network, and images of discs for it.
+fn discs(images: u64) -> (AutoencoderParams, Examples) {
+    let mut examples = Examples::pixels(12, 8, 1, u64::MAX);
+    for number in 0..images {
+        examples.push_pixels(&disc(number)).unwrap();
+    }
+    (AutoencoderParams { filters: Some(4), ..params(Likelihood::Bernoulli) }, examples)
+}
+
+fn disc(number: u64) -> Vec<u8> {
+    let mut stream = Stream::new(9, "discs", number);
+    let [row, column] = [12.0, 8.0].map(|side| f64::from(stream.uniform()) * side);
+    let pixel = |place: usize| {
+        let (down, right) = ((place / 8) as f64 - row, (place % 8) as f64 - column);
+        (255.0 / (1.0 + (down * down + right * right) / 4.0)) as u8
+    };
+    (0..96).map(pixel).collect()
+}
+
 fn shared(bytes: &[u8]) -> SharedBytes {
     Arc::new(AlignedBytes::from(bytes))
+}
+
+/// [`row`], and for probabilities one of numbers that are nearly 0 or 1: of others most nats are
+/// their own.
+fn row_for(likelihood: Likelihood, number: u64) -> Vec<f32> {
+    let near = |x: &mut f32| *x = 1.0 / (1.0 + (-20.0 * (*x - 0.5)).exp());
+    let mut row = row(number);
+    if likelihood == Likelihood::Bernoulli {
+        row.iter_mut().for_each(near);
+    }
+    row
 }
 
 fn trained(likelihood: Likelihood) -> Autoencoder {
     let mut params = params(likelihood);
     (params.training.epochs, params.training.learning_rate) = (40, 0.005);
-    let fitted = fit_autoencoder(&params, &examples(400), None, &Uninterrupted);
+    let mut examples = Examples::numbers(u64::MAX);
+    (0..400).for_each(|number| examples.push_numbers(&row_for(likelihood, number)).unwrap());
+    let fitted = fit_autoencoder(&params, &examples, None, &Uninterrupted);
     fitted.unwrap().autoencoder().unwrap()
 }
 
@@ -77,28 +109,34 @@ impl Control for Interrupting {
 
 #[test]
 fn a_training_that_was_interrupted_ends_like_one_that_was_not() {
-    let (params, examples) = (params(Likelihood::Gaussian), examples(200));
-    let whole = fit_autoencoder(&params, &examples, None, &Uninterrupted).unwrap();
-    for most in [1, 4, 7, 9, 15] {
-        let interrupting = Interrupting { most, checkpoints: Mutex::default() };
-        let error = fit_autoencoder(&params, &examples, None, &interrupting).unwrap_err();
-        assert_eq!(error, Error::Cancelled(Cancelled));
-        let last = interrupting.checkpoints.into_inner().unwrap().pop().unwrap();
-        let resume: SharedBytes = shared(&last);
-        let resumed = fit_autoencoder(&params, &examples, Some(resume.clone()), &Uninterrupted);
-        let resumed = resumed.unwrap();
-        assert_eq!(resumed.payload()[..], whole.payload()[..], "after {most} checkpoints");
-        assert_eq!(resumed.metrics(), whole.metrics());
-        let other = AutoencoderParams { beta: 2.0, ..params.clone() };
-        let error = fit_autoencoder(&other, &examples, Some(resume), &Uninterrupted).unwrap_err();
-        assert!(matches!(error, Error::Checkpoint(_)), "{error}");
+    for (params, examples) in [(params(Likelihood::Gaussian), examples(200)), discs(200)] {
+        let whole = fit_autoencoder(&params, &examples, None, &Uninterrupted).unwrap();
+        for most in [1, 4, 7, 9, 15] {
+            let interrupting = Interrupting { most, checkpoints: Mutex::default() };
+            let error = fit_autoencoder(&params, &examples, None, &interrupting).unwrap_err();
+            assert_eq!(error, Error::Cancelled(Cancelled));
+            let last = interrupting.checkpoints.into_inner().unwrap().pop().unwrap();
+            let resume: SharedBytes = shared(&last);
+            let go_on =
+                |params| fit_autoencoder(params, &examples, Some(resume.clone()), &Uninterrupted);
+            let resumed = go_on(&params).unwrap();
+            assert_eq!(resumed.payload()[..], whole.payload()[..], "after {most} checkpoints");
+            assert_eq!(resumed.metrics(), whole.metrics());
+            assert_eq!(resumed.epochs, whole.epochs);
+            let error = go_on(&AutoencoderParams { beta: 2.0, ..params.clone() }).unwrap_err();
+            assert!(matches!(error, Error::Checkpoint(_)), "{error}");
+        }
     }
 }
 
 #[test]
 fn threads_and_instruction_sets_change_no_bit() {
-    for likelihood in [Likelihood::Gaussian, Likelihood::Bernoulli] {
-        let (params, examples) = (params(likelihood), examples(100));
+    let [gaussian, bernoulli] = [Likelihood::Gaussian, Likelihood::Bernoulli].map(params);
+    for ((params, examples), one) in [
+        ((gaussian, examples(100)), row(1000)),
+        ((bernoulli, examples(100)), row(1000)),
+        (discs(60), Autoencoder::unit(&disc(1000))),
+    ] {
         let mut answers = Vec::new();
         let everywhere = Isa::available().into_iter().flat_map(|isa| [(1, isa), (2, isa)]);
         for (threads, isa) in everywhere {
@@ -106,7 +144,6 @@ fn threads_and_instruction_sets_change_no_bit() {
             let fit = || fit_autoencoder_on(isa, &params, &examples, None, &Uninterrupted);
             let fitted = pool.install(fit).unwrap();
             let served = fitted.autoencoder().unwrap().on(isa);
-            let one = row(1000);
             let told = served.reconstruct(&one, &Uninterrupted).unwrap();
             let loss = served.loss(&one, &Uninterrupted).unwrap();
             answers.push((fitted.payload().to_vec(), told, loss));
@@ -123,13 +160,13 @@ fn what_is_unlike_the_training_rows_scores_higher() {
             let score = |number| model.anomaly_score(&row(number), &Uninterrupted).unwrap();
             (2000..2100).map(score).collect()
         };
-        let usual = scores(&row);
+        let usual = scores(&|number| row_for(likelihood, number));
         let mean = |scores: &[f32]| scores.iter().sum::<f32>() / scores.len() as f32;
         assert!(usual.iter().all(|score| (0.0..=1.0).contains(score)));
         assert!((0.3..0.7).contains(&mean(&usual)), "{likelihood:?}: {}", mean(&usual));
         // The same numbers in another order lie on no such curve.
         let shuffled = scores(&|number| {
-            let mut row = row(number);
+            let mut row = row_for(likelihood, number);
             row.swap(0, 3);
             row.swap(1, 4);
             row
@@ -148,7 +185,7 @@ fn a_digit_that_was_not_learned_scores_higher_be_it_but_a_stroke() {
         let rows = data.targets().iter().enumerate();
         rows.filter(|(_, target)| is_one(target) == ones).map(|(row, _)| row).collect()
     };
-    let mut examples = Examples::pixels(28 * 28, u64::MAX);
+    let mut examples = Examples::pixels(28, 28, 1, u64::MAX);
     for row in images(&training, false) {
         examples.push_pixels(training.raster(row)).unwrap();
     }
@@ -228,14 +265,16 @@ fn options_have_defaults_and_ranges() {
     let usual = AutoencoderParams::of(Likelihood::Gaussian);
     assert_eq!(read(json!({})), Ok(usual.clone()));
     let given = json!({"likelihood": "bernoulli", "hidden": 64, "latent": 3, "beta": 4,
-                       "beta_warmup": 0.5, "patience": 2});
+                       "beta_warmup": 0.5, "patience": 2, "network": "convolutional"});
     let mut training = usual.training.clone();
     training.stopping.patience = 2;
     let likelihood = Likelihood::Bernoulli;
-    let (hidden, latent, beta, beta_warmup) = (64, 3, 4.0, 0.5);
-    let expected = AutoencoderParams { training, likelihood, hidden, latent, beta, beta_warmup };
+    let (hidden, filters, latent, beta, beta_warmup) = (64, Some(32), 3, 4.0, 0.5);
+    let expected =
+        AutoencoderParams { training, likelihood, hidden, filters, latent, beta, beta_warmup };
     assert_eq!(read(given), Ok(expected));
     for wrong in [
+        json!({"filters": 8}),
         json!({"hidden": 7}),
         json!({"latent": 0}),
         json!({"latent": 257}),
@@ -252,7 +291,8 @@ fn options_have_defaults_and_ranges() {
 #[test]
 fn memory_grows_with_what_needs_it() {
     let (small, examples) = (params(Likelihood::Gaussian), examples(10));
-    let needed = |params: &AutoencoderParams, rows| autoencoder_memory(params, &examples, rows);
+    let needed =
+        |params: &AutoencoderParams, rows| autoencoder_memory(params, &examples, rows).unwrap();
     assert!(needed(&small, 1_000_000) > 1_000_000 * 4 * WIDTH as u64);
     let large = AutoencoderParams { hidden: 2048, ..small.clone() };
     assert!(needed(&large, 10) > needed(&small, 10) + 6 * 4 * 2048 * 2048);
@@ -275,7 +315,9 @@ fn stored_numbers_that_no_training_gives_are_refused() {
     let fitted =
         fit_autoencoder(&params(Likelihood::Gaussian), &examples(20), None, &Uninterrupted);
     let layout = fitted.unwrap().layout;
-    let weights = vec![0.1; 6 * 16 + 16 + 17 * 16 + 17 * 4 + 3 * 16 + 17 * 16 + 17 * 6 + 6];
+    // Each array begins at a cache line.
+    let encoder = 6 * 16 + 16 + 17 * 16 + 4 * 16 + 16;
+    let weights = vec![0.1; encoder + 2 * 16 + 16 + 17 * 16 + 6 * 16 + 16 + 6];
     let load = |mean: &[f32], deviation: &[f32], usual: &[f32], losses: &[f32], more: bool| {
         let mut writer = PayloadWriter::new();
         for (name, numbers) in [
@@ -315,6 +357,27 @@ fn stored_numbers_that_no_training_gives_are_refused() {
         let layout = teller_nn::AutoencoderLayout { width, hidden, latent, ..layout };
         let bytes = shared(&[]);
         assert!(matches!(Autoencoder::load(layout, bytes), Err(Error::TooLarge { .. })));
+    }
+}
+
+#[test]
+fn convolutions_are_of_images_with_even_sides() {
+    let (params, images) = discs(20);
+    let fit = |examples: &Examples| fit_autoencoder(&params, examples, None, &Uninterrupted);
+    let error = fit(&examples(20)).unwrap_err();
+    assert!(matches!(error, Error::Shape { .. }), "{error}");
+    let mut odd = Examples::pixels(3, 8, 1, u64::MAX);
+    odd.push_pixels(&[7; 24]).unwrap();
+    let error = fit(&odd).unwrap_err();
+    assert!(error.to_string().contains("3 x 8"), "{error}");
+    let fitted = fit(&images).unwrap();
+    assert!(fitted.layout.pyramid.is_some());
+    for (height, width, channels, filters) in
+        [(0, 8, 1, 4), (12, 7, 1, 4), (12, 8, 2, 4), (1 << 40, 8, 1, 4), (12, 8, 1, 1 << 20)]
+    {
+        let pyramid = teller_nn::Pyramid { height, width, channels, filters };
+        let layout = teller_nn::AutoencoderLayout { pyramid: Some(pyramid), ..fitted.layout };
+        assert!(Autoencoder::load(layout, shared(&fitted.payload())).is_err(), "{pyramid:?}");
     }
 }
 

@@ -109,6 +109,35 @@ impl Chain {
         Ok(kernels)
     }
 
+    /// The kernels as [`Self::one`] reads them, where that is another way, in the caller's thread.
+    pub(super) fn prepared(&self, isa: Isa, weights: &[f32]) -> Result<Floats, Error> {
+        let mut prepared = Floats::zeros(self.network.prepared)?;
+        for placed in &self.network.layers {
+            let own = &mut prepared[placed.prepared.clone()];
+            placed.layer.prepare(isa, placed.stored(weights), own, None);
+        }
+        Ok(prepared)
+    }
+
+    /// The output of one row, in the caller's thread alone, the same bits as [`Self::forward`].
+    pub(super) fn one(
+        &self,
+        pass: &Pass<'_>,
+        (weights, prepared): (&[f32], &[f32]),
+        input: &[f32],
+    ) -> Result<Vec<f32>, Cancelled> {
+        let mut scratch = vec![0.0; self.network.scratch()];
+        let mut values = input.to_vec();
+        for placed in &self.network.layers {
+            let mut output = vec![0.0; placed.layer.output().len()];
+            let results = Results { output: &mut output, saved: None };
+            let weights = placed.weights(placed.stored(weights), prepared);
+            placed.layer.forward(pass, weights, &values, results, &mut scratch)?;
+            values = output;
+        }
+        Ok(values)
+    }
+
     /// The outputs of any number of rows, the same bits as [`Self::forward`].
     pub(super) fn apply(
         &self,
@@ -150,6 +179,16 @@ impl ChainBatch {
 
     pub(super) fn output(&self) -> &[f32] {
         self.kept.values.last().map_or(&[], |values| values)
+    }
+
+    /// The first `len` numbers of the output where the gradient to them is to be.
+    pub(super) fn output_to_gradient(&mut self, len: usize) -> &mut [f32] {
+        let Kept { values, d_values, .. } = &mut self.kept;
+        let (Some(values), Some(d_values)) = (values.last(), d_values.last_mut()) else {
+            return &mut [];
+        };
+        d_values[..len].copy_from_slice(&values[..len]);
+        &mut d_values[..len]
     }
 
     /// The gradient to the output, to be written before the way back.

@@ -15,6 +15,7 @@ mod generator;
 mod params;
 mod penalty;
 mod perceptron;
+mod pyramid;
 mod report;
 mod sampler;
 mod scans;
@@ -29,6 +30,7 @@ pub use condition::Condition;
 pub use fit::{FittedTable, fit_table, table_memory_needed};
 pub use generator::TableGenerator;
 pub use params::{GanParams, GenerationParams, VaeParams};
+pub use pyramid::Pyramid;
 pub use report::{Privacy, Quality, Report, evaluate_generator};
 pub use scans::{
     Distances, FittedImageGenerator, ImageGanLayout, ImageGanParams, ImageGenerator,

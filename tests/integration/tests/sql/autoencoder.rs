@@ -114,6 +114,56 @@ fn scans_are_told_by_their_codes() {
 }
 
 #[test]
+fn convolutions_tell_scans_and_have_named_weights() {
+    let mut client = Database::with_demo().connect();
+    client.run(
+        r#"SELECT teller.train('codes', 'autoencoding',
+               'SELECT image FROM demo.scans WHERE id % 2 = 0 ORDER BY id',
+               '{"input": {"height": 12, "width": 10}, "network": "convolutional", "filters": 8,
+                 "hidden": 64, "latent": 8, "epochs": 12, "batch_size": 32}')"#,
+    );
+    let row = client
+        .query_one(
+            "SELECT cardinality(teller.encode(image, 'codes')),
+                    teller.decode(teller.encode(image, 'codes'), 'codes')
+                        <> array_fill(0::real, ARRAY[120]),
+                    encode(teller.reconstruct(image, 'codes'), 'hex') LIKE '89504e47%'
+             FROM demo.scans WHERE id = 1",
+            &[],
+        )
+        .unwrap();
+    assert_eq!((row.get(0), row.get(1), row.get(2)), (8, true, true));
+    let usual: f64 = client.value(
+        "SELECT avg(teller.anomaly_score(image, 'codes'))::float8 FROM demo.scans WHERE id % 2 = 1",
+    );
+    assert!(usual < 0.75, "scans that were not seen score {usual} in the mean");
+    let names: Vec<String> = client.column(
+        "SELECT DISTINCT layer FROM teller.weights('codes') WHERE layer LIKE '%conv%' ORDER BY 1",
+    );
+    assert_eq!(
+        names,
+        [
+            "decoder.3.conv_transpose2d.bias",
+            "decoder.3.conv_transpose2d.kernel",
+            "encoder.0.conv2d.bias",
+            "encoder.0.conv2d.kernel"
+        ]
+    );
+    let invalid = &SqlState::INVALID_PARAMETER_VALUE;
+    let refused = |options: &str| {
+        format!(
+            "SELECT teller.train('x', 'autoencoding', 'SELECT image FROM demo.scans',
+                 '{{\"network\": \"convolutional\"{options}}}')"
+        )
+    };
+    let error = client.refused(&refused(""), invalid);
+    assert!(error.message().contains("dense where there is no input"), "{}", error.message());
+    let odd = refused(r#", "input": {"height": 7, "width": 8}"#);
+    let error = client.refused(&odd, invalid);
+    assert!(error.message().contains("7 x 8"), "{}", error.message());
+}
+
+#[test]
 fn nulls_and_what_does_not_fit() {
     let mut client = Database::with_demo().connect();
     curve(&mut client);

@@ -4,28 +4,24 @@ use rayon::prelude::*;
 use teller_numeric::{Cancelled, Stream, math};
 
 use super::examples::Examples;
-use super::layout::Layers;
+use super::layout::{AutoencoderLayout, Layers};
 use super::likelihood::{Likelihood, divergence};
 use super::scale::Scale;
 use crate::Error;
 use crate::floats::Floats;
 use crate::generative::affine::{TASK, Work, buffers};
-use crate::generative::perceptron::Kept;
+use crate::generative::chain::ChainBatch;
 
 /// The memory of a batch.
 pub(super) struct Batch {
-    /// Rows as the network sees them.
-    pub(super) input: Floats,
-    /// Means and logarithms of the variances of the codes, and the noise that they are drawn by.
-    pub(super) code: Floats,
+    /// The way from rows to means and logarithms of the variances of their codes.
+    pub(super) encoder: ChainBatch,
+    /// The noise that codes are drawn by.
     pub(super) noise: Floats,
-    pub(super) drawn: Floats,
-    /// What the decoder gives; after [`Batch::judge`] the gradient of the loss to that.
-    pub(super) output: Floats,
+    /// The way from codes that were drawn to rows; [`Batch::judge`] writes the gradient to its end.
+    pub(super) decoder: ChainBatch,
     /// A loss for each number, to be summed up.
     terms: Floats,
-    pub(super) encoder: Kept,
-    pub(super) decoder: Kept,
 }
 
 /// How well one row was told.
@@ -60,17 +56,16 @@ pub(super) type Noise<'a> = &'a (dyn Fn(usize) -> Stream + Sync);
 impl Batch {
     pub(super) fn new(layers: &Layers, rows: usize) -> Result<Self, Error> {
         let (width, latent) = (layers.layout.width, layers.layout.latent);
-        let [input, output, terms] = buffers(rows, [width; 3])?;
-        let [code, noise, drawn] = buffers(rows, [2 * latent, latent, latent])?;
-        let (encoder, decoder) =
-            (Kept::new(&layers.encoder, rows)?, Kept::new(&layers.decoder, rows)?);
-        Ok(Self { input, code, noise, drawn, output, terms, encoder, decoder })
+        let [noise, terms] = buffers(rows, [latent, width])?;
+        let (encoder, decoder) = (layers.encoder.batch(rows)?, layers.decoder.batch(rows)?);
+        Ok(Self { encoder, noise, decoder, terms })
     }
 
-    /// Floats of a row.
-    pub(super) fn floats(layers: &Layers) -> usize {
-        let layout = &layers.layout;
-        3 * layout.width + 4 * layout.latent + 2 * Kept::floats(layout.hidden)
+    /// Floats of a batch of `rows`.
+    pub(super) fn floats(layers: &Layers, rows: usize) -> u64 {
+        let AutoencoderLayout { width, latent, .. } = layers.layout;
+        let own = rows as u64 * (width + latent) as u64;
+        own.saturating_add(layers.encoder.floats(rows)).saturating_add(layers.decoder.floats(rows))
     }
 
     /// Takes rows there and back; without noise their codes are the means.
@@ -85,14 +80,15 @@ impl Batch {
         let Asked { layers, scale, examples } = asked;
         let (width, latent) = (layers.layout.width, layers.layout.latent);
         let count = rows.len();
-        let input = &mut self.input[..count * width];
+        let input = &mut self.encoder.input()[..count * width];
         input.par_chunks_mut(width).zip(rows).for_each(|(to, &row)| {
             examples.load(row, to);
             scale.apply(to);
         });
-        let code = &mut self.code[..count * 2 * latent];
-        layers.encoder.forward(work, weights, input, &mut self.encoder, code)?;
-        let drawn = &mut self.drawn[..count * latent];
+        let encoding = &weights[layers.encoding.clone()];
+        layers.encoder.forward(work, encoding, &mut self.encoder, count)?;
+        let code = &self.encoder.output()[..count * 2 * latent];
+        let drawn = &mut self.decoder.input()[..count * latent];
         let rows = drawn.par_chunks_mut(latent).zip(self.noise.par_chunks_mut(latent));
         rows.zip(code.par_chunks(2 * latent)).enumerate().for_each(|(row, ((to, kept), code))| {
             let (means, log_variances) = code.split_at(latent);
@@ -104,8 +100,8 @@ impl Batch {
                 *to += math::exp(0.5 * s) * *kept;
             }
         });
-        let output = &mut self.output[..count * width];
-        layers.decoder.forward(work, weights, drawn, &mut self.decoder, output)
+        let decoding = &weights[layers.decoding.clone()];
+        layers.decoder.forward(work, decoding, &mut self.decoder, count)
     }
 
     /// How well each of the rows was told that went [`Batch::forward`].
@@ -120,11 +116,11 @@ impl Batch {
         let (isa, control) = (work.isa, work.control);
         let likelihood = layers.layout.likelihood;
         let count = told.len();
-        let outputs = self.output[..count * width].par_chunks_mut(TASK * width);
+        let outputs = self.decoder.output_to_gradient(count * width).par_chunks_mut(TASK * width);
         let tasks = outputs
             .zip(self.terms.par_chunks_mut(TASK * width))
-            .zip(self.input.par_chunks(TASK * width))
-            .zip(self.code.par_chunks(TASK * 2 * latent));
+            .zip(self.encoder.kept.values[0].par_chunks(TASK * width))
+            .zip(self.encoder.output().par_chunks(TASK * 2 * latent));
         tasks.zip(told.par_chunks_mut(TASK)).try_for_each(|((((o, t), i), c), told)| {
             control.check()?;
             let rows = o.chunks_exact_mut(width).zip(t.chunks_exact_mut(width));

@@ -12,6 +12,8 @@ use crate::dataset::reserve;
 #[derive(Clone, Debug)]
 pub struct Examples {
     width: usize,
+    /// Of images rows, columns and channels.
+    image: Option<(usize, usize, usize)>,
     rows: usize,
     values: Values,
     /// Bytes that the values may take before one more is a waste.
@@ -28,16 +30,18 @@ impl Examples {
     /// Of numbers; the first row tells how many, at most 262,144. The caller makes no use of them
     /// beyond so many bytes: no memory is reserved for that.
     pub fn numbers(within: u64) -> Self {
-        Self::new(0, Values::Numbers(Vec::new()), within)
+        Self::new(None, Values::Numbers(Vec::new()), within)
     }
 
-    /// Of images that have so many 8-bit values each.
-    pub fn pixels(width: usize, within: u64) -> Self {
-        Self::new(width, Values::Pixels(Vec::new()), within)
+    /// Of images of so many rows, columns and channels of 8-bit values.
+    pub fn pixels(height: usize, width: usize, channels: usize, within: u64) -> Self {
+        Self::new(Some((height, width, channels)), Values::Pixels(Vec::new()), within)
     }
 
-    fn new(width: usize, values: Values, within: u64) -> Self {
-        Self { width, rows: 0, values, limit: usize::try_from(within).unwrap_or(usize::MAX) }
+    fn new(image: Option<(usize, usize, usize)>, values: Values, within: u64) -> Self {
+        let width = image.map_or(0, |(height, width, channels)| height * width * channels);
+        let limit = usize::try_from(within).unwrap_or(usize::MAX);
+        Self { width, image, rows: 0, values, limit }
     }
 
     /// Adds a row of numbers.
@@ -93,8 +97,9 @@ impl Examples {
         self.width
     }
 
-    pub(super) fn are_images(&self) -> bool {
-        matches!(self.values, Values::Pixels(_))
+    /// Of images rows, columns and channels.
+    pub(super) fn image(&self) -> Option<(usize, usize, usize)> {
+        self.image
     }
 
     /// Bytes of all values.

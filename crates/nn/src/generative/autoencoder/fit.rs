@@ -78,9 +78,8 @@ pub fn fit_autoencoder_on(
     control: &dyn Control,
 ) -> Result<FittedAutoencoder, Error> {
     examples.check(params.likelihood)?;
-    let layout = AutoencoderLayout::new(params, examples.width());
-    layout.check()?;
-    let layers = &Layers::new(layout);
+    let layout = AutoencoderLayout::new(params, examples)?;
+    let layers = &Layers::new(layout)?;
     let training = &params.training;
     let one_label = vec![0; examples.len()];
     let split = stratified(&one_label, 1, training.validation_fraction, training.seed);
@@ -120,19 +119,26 @@ pub fn fit_autoencoder_on(
 
 /// Bytes that [`fit_autoencoder`], one checkpoint of it and a data set of `rows` like those of
 /// `examples` hold at most.
-pub fn autoencoder_memory(params: &AutoencoderParams, examples: &Examples, rows: u64) -> u64 {
-    let layers = Layers::new(AutoencoderLayout::new(params, examples.width()));
+///
+/// # Errors
+/// Of a network that cannot be made of such rows.
+pub fn autoencoder_memory(
+    params: &AutoencoderParams,
+    examples: &Examples,
+    rows: u64,
+) -> Result<u64, Error> {
+    let layers = Layers::new(AutoencoderLayout::new(params, examples)?)?;
     let batch = (params.training.batch_size as u64).min(rows) as usize;
     let training = floats_needed(&layers, batch)
         .saturating_mul(4)
         .saturating_add(memory_of_state(&params.training, layers.weights));
-    let looked = BATCH as u64 * Batch::floats(&layers) as u64;
-    let looking = 4 * (layers.weights as u64 + looked)
+    let looked = Batch::floats(&layers, BATCH.min(rows as usize));
+    let looking = 4 * (layers.weights as u64).saturating_add(looked)
         + rows
             .saturating_mul((size_of::<Told>() + size_of::<[f64; 2]>() + size_of::<f32>()) as u64);
     // A row's places in the split and in an epoch's order.
     let data = rows.saturating_mul(examples.bytes_per_row() + 3 * size_of::<u32>() as u64);
-    training.max(looking).saturating_add(data)
+    Ok(training.max(looking).saturating_add(data))
 }
 
 /// Figures of `teller.evaluate` over all rows of `examples`: `rows`, nats a row (`negative_elbo`

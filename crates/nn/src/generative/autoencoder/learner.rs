@@ -9,7 +9,7 @@ use super::likelihood::Likelihood;
 use crate::Error;
 use crate::fitted::Validation;
 use crate::floats::Floats;
-use crate::generative::affine::{TASK, Work, buffers, by_rows};
+use crate::generative::affine::{TASK, Work, by_rows};
 use crate::optimizer::OptimizerState;
 use crate::training::{Learner, Look, TrainingStep};
 
@@ -27,16 +27,12 @@ pub(super) struct AutoencoderLearner<'a> {
     optimizer: OptimizerState,
     batch: Batch,
     told: Vec<Told>,
-    /// Of the loss to means and logarithms of variances of the codes, and to the codes drawn.
-    d_code: Floats,
-    d_drawn: Floats,
-    reversed: Floats,
 }
 
 /// Floats that a learner holds.
 pub(super) fn floats_needed(layers: &super::layout::Layers, rows: usize) -> u64 {
-    let row = Batch::floats(layers) + 3 * layers.layout.latent + size_of::<Told>() / 4;
-    2 * layers.weights as u64 + layers.widest() as u64 + rows as u64 * row as u64
+    let told = rows as u64 * size_of::<Told>() as u64 / 4;
+    (2 * layers.weights as u64 + told).saturating_add(Batch::floats(layers, rows))
 }
 
 impl<'a> AutoencoderLearner<'a> {
@@ -52,8 +48,6 @@ impl<'a> AutoencoderLearner<'a> {
         let mut weights = Floats::zeros(layers.weights)?;
         layers.initialize(params.training.seed, &mut weights);
         let all = std::iter::once(0..layers.weights).collect();
-        let latent = layers.layout.latent;
-        let [d_code, d_drawn] = buffers(rows, [2 * latent, latent])?;
         Ok(Self {
             asked,
             params,
@@ -64,9 +58,6 @@ impl<'a> AutoencoderLearner<'a> {
             optimizer: params.training.update.start(layers.weights, all, layers.kernels())?,
             batch: Batch::new(layers, rows)?,
             told: vec![Told::default(); rows],
-            d_code,
-            d_drawn,
-            reversed: Floats::zeros(layers.widest())?,
         })
     }
 
@@ -79,7 +70,7 @@ impl<'a> AutoencoderLearner<'a> {
         beta: f64,
         control: &dyn Control,
     ) -> Result<f64, Error> {
-        let Self { asked, isa, weights, gradient, batch, told, d_code, d_drawn, .. } = self;
+        let Self { asked, isa, weights, gradient, batch, told, .. } = self;
         let layers = asked.layers;
         let (width, latent) = (layers.layout.width, layers.layout.latent);
         let work = Work { isa: *isa, control };
@@ -91,7 +82,8 @@ impl<'a> AutoencoderLearner<'a> {
         batch.judge(&work, layers, &variances, told)?;
 
         let weight = 1.0 / count as f32;
-        let d_output = &mut batch.output[..count * width];
+        let Batch { encoder, noise, decoder, .. } = batch;
+        let d_output = &mut decoder.d_output()[..count * width];
         by_rows(d_output.par_chunks_mut(TASK * width), &work, |part| {
             part.iter_mut().for_each(|d| *d *= weight);
         })?;
@@ -102,39 +94,27 @@ impl<'a> AutoencoderLearner<'a> {
             weight,
             &mut gradient[layers.log_variances.clone()],
         );
-        let drawn = &batch.drawn[..count * latent];
-        let d_drawn = &mut d_drawn[..count * latent];
-        layers.decoder.backward(
-            &work,
-            (weights, gradient),
-            (drawn, Some(d_drawn)),
-            &mut batch.decoder,
-            d_output,
-            &mut self.reversed,
-        )?;
-        let d_code = &mut d_code[..count * 2 * latent];
+        layers.decoder.backward(&work, decoder, count, count)?;
+        let d_decoding = &mut gradient[layers.decoding.clone()];
+        layers.decoder.gradient(&work, decoder, count, 0, d_decoding)?;
+
         let pull = beta as f32 * weight;
-        let ways = d_drawn.par_chunks(latent).zip(batch.noise.par_chunks(latent));
-        let rows = d_code.par_chunks_mut(2 * latent).zip(batch.code.par_chunks(2 * latent));
-        by_rows(rows.zip(ways), &work, |((d_code, code), (d_drawn, noise))| {
-            let (means, log_variances) = code.split_at(latent);
-            let (d_means, d_log_variances) = d_code.split_at_mut(latent);
+        let d_drawn = &decoder.kept.d_input[..count * latent];
+        let ways = d_drawn.par_chunks(latent).zip(noise.par_chunks(latent));
+        let d_code = encoder.output_to_gradient(count * 2 * latent);
+        by_rows(d_code.par_chunks_mut(2 * latent).zip(ways), &work, |(code, (d_drawn, noise))| {
+            let (means, log_variances) = code.split_at_mut(latent);
             for i in 0..latent {
+                let variance = math::exp(log_variances[i]);
                 let deviation = math::exp(0.5 * log_variances[i]);
-                d_means[i] = d_drawn[i] + pull * means[i];
-                d_log_variances[i] = 0.5
-                    * (d_drawn[i] * noise[i] * deviation
-                        + pull * (math::exp(log_variances[i]) - 1.0));
+                means[i] = d_drawn[i] + pull * means[i];
+                log_variances[i] =
+                    0.5 * (d_drawn[i] * noise[i] * deviation + pull * (variance - 1.0));
             }
         })?;
-        layers.encoder.backward(
-            &work,
-            (weights, gradient),
-            (&batch.input[..count * width], None),
-            &mut batch.encoder,
-            d_code,
-            &mut self.reversed,
-        )?;
+        layers.encoder.backward(&work, encoder, count, 0)?;
+        let d_encoding = &mut gradient[layers.encoding.clone()];
+        layers.encoder.gradient(&work, encoder, count, 0, d_encoding)?;
         Ok(told.iter().map(|told| told.loss(beta)).sum())
     }
 }

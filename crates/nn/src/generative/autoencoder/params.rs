@@ -13,8 +13,12 @@ pub struct AutoencoderParams {
     /// `likelihood`: what the numbers are taken for, `gaussian` (the default for features) or
     /// `bernoulli` (for images).
     pub likelihood: Likelihood,
-    /// `hidden` units of each of the encoder's and the decoder's two layers, 8 to 2048 (512).
+    /// `hidden` units of each of the encoder's and the decoder's two dense layers, of which a
+    /// convolutional one has one, 8 to 2048 (512).
     pub hidden: usize,
+    /// Of a `network` that is `convolutional` and not `dense` (the default), the channels next to
+    /// the image, of which each halving of its sides makes twice as many: `filters`, 4 to 256 (32).
+    pub filters: Option<usize>,
     /// `latent` numbers of a code, 1 to 256 (20).
     pub latent: usize,
     /// Weight of the codes' divergence from a normal distribution: `beta`, 0.001 to 100 (1).
@@ -34,7 +38,15 @@ impl AutoencoderParams {
             stopping,
             ..TrainingParams::default()
         };
-        Self { training, likelihood, hidden: 512, latent: 20, beta: 1.0, beta_warmup: 0.1 }
+        Self {
+            training,
+            likelihood,
+            hidden: 512,
+            filters: None,
+            latent: 20,
+            beta: 1.0,
+            beta_warmup: 0.1,
+        }
     }
 
     /// Reads the parameters among whatever else the caller reads from the same options; the
@@ -46,11 +58,18 @@ impl AutoencoderParams {
         let mut choices = Likelihood::NAMES;
         choices.sort_by_key(|(_, likelihood)| *likelihood != default.likelihood);
         let hidden = options.integer("hidden", default.hidden as i64, 8..=2048)?;
+        let convolutional =
+            options.choice("network", &[("dense", false), ("convolutional", true)])?;
+        let filters = match convolutional {
+            true => Some(options.integer("filters", 32, 4..=256)? as usize),
+            false => None,
+        };
         let latent = options.integer("latent", default.latent as i64, 1..=256)?;
         Ok(Self {
             training,
             likelihood: options.choice("likelihood", &choices)?,
             hidden: hidden as usize,
+            filters,
             latent: latent as usize,
             beta: options.number("beta", default.beta, 0.001..=100.0)?,
             beta_warmup: options.number("beta_warmup", default.beta_warmup, 0.0..=1.0)?,

@@ -1,7 +1,9 @@
 //! A trained autoencoder as it is asked: one row at a time, in the caller's thread alone. The
 //! weights are read where they lie, which may be a file mapped by many processes.
 
-use teller_numeric::{Control, Isa, activations};
+use std::ops::Range;
+
+use teller_numeric::{Control, Isa};
 use teller_payload::SharedBytes;
 
 use super::batch::{loss, sum};
@@ -10,8 +12,9 @@ use super::layout::{AutoencoderLayout, Layers};
 use super::likelihood::{Likelihood, divergence};
 use super::payload::{self, Stored};
 use super::usual::moments;
-use crate::generative::perceptron::Perceptron;
-use crate::layer::{Dense, Layer, Pass, Results, Weights};
+use crate::floats::Floats;
+use crate::generative::chain::Chain;
+use crate::layer::Pass;
 use crate::{Error, LayerWeights};
 
 /// An autoencoder that answers. Rows are the plain numbers of the training data, those of images
@@ -20,18 +23,24 @@ pub struct Autoencoder {
     pub(super) layers: Layers,
     pub(super) stored: Stored,
     variances: Vec<f32>,
+    /// Of the way to the code and of that back, what is read in another way than it is stored.
+    prepared: [Floats; 2],
     isa: Option<Isa>,
 }
 
 impl Autoencoder {
     /// Checks untrusted parts against each other.
     pub fn load(layout: AutoencoderLayout, bytes: SharedBytes) -> Result<Self, Error> {
-        layout.check()?;
-        let layers = Layers::new(layout);
+        let layers = Layers::new(layout)?;
         let stored = payload::read(&layers, bytes)?;
-        let weights = stored.payload.get(stored.weights);
-        let variances = Likelihood::variances(&weights[layers.log_variances.clone()]);
-        Ok(Self { layers, stored, variances, isa: None })
+        let all = stored.payload.get(stored.weights);
+        let variances = Likelihood::variances(&all[layers.log_variances.clone()]);
+        let isa = Isa::detect();
+        let prepared = [
+            layers.encoder.prepared(isa, &all[layers.encoding.clone()])?,
+            layers.decoder.prepared(isa, &all[layers.decoding.clone()])?,
+        ];
+        Ok(Self { layers, stored, variances, prepared, isa: None })
     }
 
     /// The same on a chosen instruction set.
@@ -46,7 +55,8 @@ impl Autoencoder {
 
     /// Bytes held beside the payload.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + 3 * self.layers.layout.width * size_of::<f32>()
+        let prepared: usize = self.prepared.iter().map(|floats| floats.len()).sum();
+        size_of::<Self>() + (3 * self.layers.layout.width + prepared) * size_of::<f32>()
     }
 
     /// 8-bit values of an image as a row.
@@ -66,7 +76,7 @@ impl Autoencoder {
     /// The row that a code tells, as plain numbers.
     pub fn decode(&self, code: &[f32], control: &dyn Control) -> Result<Vec<f32>, Error> {
         check_row("codes", code, self.layers.layout.latent)?;
-        let mut row = self.through(&self.layers.decoder, code.to_vec(), control)?;
+        let mut row = self.through(self.decoder(), code, control)?;
         self.isa().vectorize(tell, (self.layers.layout.likelihood, &mut *row));
         self.stored.scale.undo(&mut row);
         Ok(row)
@@ -96,8 +106,8 @@ impl Autoencoder {
     /// A row as the network sees it, and the nats that it takes.
     fn told(&self, row: &[f32], control: &dyn Control) -> Result<(Vec<f32>, f64), Error> {
         let (row, code) = self.distribution(row, control)?;
-        let mean = code[..self.layers.layout.latent].to_vec();
-        let mut output = self.through(&self.layers.decoder, mean, control)?;
+        let mean = &code[..self.layers.layout.latent];
+        let mut output = self.through(self.decoder(), mean, control)?;
         let mut terms = vec![0.0; row.len()];
         let likelihood = self.layers.layout.likelihood;
         let arguments = (likelihood, &*row, &*self.variances, &mut *output, &mut *terms);
@@ -127,40 +137,32 @@ impl Autoencoder {
         check_row("features", row, self.layers.layout.width)?;
         let mut row = row.to_vec();
         self.stored.scale.apply(&mut row);
-        let code = self.through(&self.layers.encoder, row.clone(), control)?;
+        let code = self.through(self.encoder(), &row, control)?;
         Ok((row, code))
     }
 
-    /// As [`Perceptron::forward`] does it, bit by bit, without threads.
     fn through(
         &self,
-        perceptron: &Perceptron,
-        mut values: Vec<f32>,
+        (chain, place, prepared): Way<'_>,
+        values: &[f32],
         control: &dyn Control,
     ) -> Result<Vec<f32>, Error> {
         let pass = Pass { isa: self.isa(), control, noise: None };
-        let weights = self.stored.payload.get(self.stored.weights);
-        let last = perceptron.layers.len() - 1;
-        for (number, layer) in perceptron.layers.iter().enumerate() {
-            let (kernel, bias) = (&weights[layer.kernel.clone()], &weights[layer.bias.clone()]);
-            let mut output = vec![0.0; layer.units];
-            let dense = Dense { inputs: layer.inputs, units: layer.units, relu: false };
-            let results = Results { output: &mut output, saved: None };
-            let weights = Weights { kernel, bias, ..Weights::default() };
-            dense.forward(&pass, weights, &values, results, &mut [])?;
-            if number < last {
-                self.isa().vectorize(silu, &mut *output);
-            }
-            values = output;
-        }
-        Ok(values)
+        let weights = &self.stored.payload.get(self.stored.weights)[place.clone()];
+        Ok(chain.one(&pass, (weights, prepared), values)?)
+    }
+
+    fn encoder(&self) -> Way<'_> {
+        (&self.layers.encoder, &self.layers.encoding, &self.prepared[0])
+    }
+
+    fn decoder(&self) -> Way<'_> {
+        (&self.layers.decoder, &self.layers.decoding, &self.prepared[1])
     }
 }
 
-#[inline(always)]
-fn silu(values: &mut [f32]) {
-    values.iter_mut().for_each(|x| *x *= activations::sigmoid(*x));
-}
+/// Layers, where their weights are, and those of them that are read in another way.
+type Way<'a> = (&'a Chain, &'a Range<usize>, &'a [f32]);
 
 #[inline(always)]
 fn tell((likelihood, outputs): (Likelihood, &mut [f32])) {

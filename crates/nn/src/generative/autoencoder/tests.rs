@@ -33,13 +33,28 @@ fn examples(rows: u64) -> Examples {
     examples
 }
 
+/// Of so many rows and 6 columns, some with more ink than others.
+fn images(height: usize, count: u64) -> Examples {
+    let mut images = Examples::pixels(height, 6, 1, u64::MAX);
+    for image in 0..count {
+        let mut stream = Stream::new(6, "images", image);
+        let ink = stream.below(250) + 1;
+        let image: Vec<u8> = (0..height * 6).map(|_| stream.below(ink) as u8).collect();
+        images.push_pixels(&image).unwrap();
+    }
+    images
+}
+
 #[test]
 fn the_gradient_is_the_slope_of_the_evidence_lower_bound() {
-    for likelihood in [Likelihood::Gaussian, Likelihood::Bernoulli] {
-        let (params, examples) = (params(likelihood), examples(6));
-        let layers = Layers::new(AutoencoderLayout::new(&params, examples.width()));
+    let [gaussian, bernoulli] = [Likelihood::Gaussian, Likelihood::Bernoulli].map(params);
+    let convolutional = AutoencoderParams { filters: Some(3), ..bernoulli.clone() };
+    for (params, examples) in
+        [(gaussian, examples(6)), (bernoulli, examples(6)), (convolutional, images(4, 6))]
+    {
+        let layers = Layers::new(AutoencoderLayout::new(&params, &examples).unwrap()).unwrap();
         let rows: Vec<u32> = (0..6).collect();
-        let scale = Scale::of(likelihood, &examples, &rows, &Uninterrupted).unwrap();
+        let scale = Scale::of(params.likelihood, &examples, &rows, &Uninterrupted).unwrap();
         let asked = Asked { layers: &layers, scale: &scale, examples: &examples };
         let mut learner = AutoencoderLearner::new(Isa::detect(), asked, &params, 6, 6).unwrap();
         // Of some size, biases too, so that no part of the loss is flat.
@@ -61,7 +76,7 @@ fn the_gradient_is_the_slope_of_the_evidence_lower_bound() {
             learner.weights[place] = before;
             let expected = ((above - below) / f64::from(2.0 * step)) as f32;
             let off = (slope - expected).abs();
-            assert!(off < 2e-3 * longest, "{likelihood:?} {place}: {slope}, {expected}");
+            assert!(off < 2e-3 * longest, "{params:?} {place}: {slope}, {expected}");
         }
     }
 }
@@ -87,25 +102,23 @@ fn a_row_alone_is_told_as_among_others() {
 
 #[test]
 fn an_image_alone_is_as_far_beyond_the_usual_as_in_the_training() {
-    let mut images = Examples::pixels(7, u64::MAX);
-    for image in 0..100 {
-        let mut stream = Stream::new(6, "images", image);
-        let ink = stream.below(250) + 1;
-        let image: Vec<u8> = (0..7).map(|_| stream.below(ink) as u8).collect();
-        images.push_pixels(&image).unwrap();
+    for filters in [None, Some(4)] {
+        let (images, params) = (images(8, 100), params(Likelihood::Bernoulli));
+        let params = AutoencoderParams { filters, ..params };
+        let fitted = fit_autoencoder(&params, &images, None, &Uninterrupted);
+        let served = fitted.unwrap().autoencoder().unwrap();
+        assert_ne!(served.stored.usual, Usual::default());
+        let mut losses: Vec<f32> = Vec::new();
+        let mut row = vec![0.0; 8 * 6];
+        for number in 0..100 {
+            images.load(number, &mut row);
+            let loss = served.loss(&row, &Uninterrupted).unwrap();
+            losses.push((loss - served.stored.usual.nats(moments(&row))) as f32);
+        }
+        let stored = served.stored.payload.get(served.stored.losses);
+        assert_eq!(stored.len(), 90);
+        assert!(stored.iter().all(|loss| losses.contains(loss)), "bit by bit");
+        let mean = stored.iter().sum::<f32>() / 90.0;
+        assert!(mean.abs() < 1e-3, "{mean}: they are beyond it as often as below");
     }
-    let fitted = fit_autoencoder(&params(Likelihood::Bernoulli), &images, None, &Uninterrupted);
-    let served = fitted.unwrap().autoencoder().unwrap();
-    assert_ne!(served.stored.usual, Usual::default());
-    let mut losses: Vec<f32> = Vec::new();
-    let mut row = vec![0.0; 7];
-    for number in 0..100 {
-        images.load(number, &mut row);
-        let loss = served.loss(&row, &Uninterrupted).unwrap();
-        losses.push((loss - served.stored.usual.nats(moments(&row))) as f32);
-    }
-    let stored = served.stored.payload.get(served.stored.losses);
-    assert_eq!(stored.len(), 90);
-    assert!(stored.iter().all(|loss| losses.contains(loss)), "bit by bit");
-    assert!(stored.iter().sum::<f32>().abs() < 1e-2, "they are beyond it as often as below");
 }

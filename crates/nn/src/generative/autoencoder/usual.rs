@@ -27,7 +27,7 @@ impl Usual {
         told: &[Told],
         control: &dyn Control,
     ) -> Result<Self, Error> {
-        if !asked.examples.are_images() {
+        if asked.examples.image().is_none() {
             return Ok(Self::default());
         }
         let all = moments_of(asked, rows, control)?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ImageGanParams;
 use super::critic::{Critic, LEAK};
 use crate::generative::chain::Chain;
-use crate::layer::Padding;
+use crate::generative::pyramid::Pyramid;
 use crate::{Activation, Error, ImageDataset, Input, LayerSpec, Shape};
 
 /// What a generator of images is, beside its weights.
@@ -30,13 +30,6 @@ pub struct ImageGanLayout {
     pub rows: Vec<u64>,
 }
 
-/// Rows and columns of the kernels.
-const KERNEL: usize = 4;
-/// Sides are halved as long as one is longer than this.
-const SMALL: usize = 8;
-/// The longest side.
-const LONGEST: usize = 512;
-
 impl ImageGanLayout {
     /// Of images and labels like those of `data`, of which these `rows` are learned from.
     pub fn new(params: &ImageGanParams, data: &ImageDataset, rows: &[u32]) -> Self {
@@ -53,25 +46,15 @@ impl ImageGanLayout {
 
     /// Whether images of this size can be made.
     pub fn check_size(input: Input) -> Result<(), Error> {
-        let Input { height, width, .. } = input;
-        let even = |side: usize| side.is_multiple_of(2) && (2..=LONGEST).contains(&side);
-        match even(height) && even(width) {
-            true => Ok(()),
-            false => Err(Error::Shape {
-                got: format!("an image of {height} x {width}"),
-                expected: format!("even sides of at most {LONGEST}"),
-            }),
-        }
+        let Input { height, width, channels } = input;
+        Pyramid { height, width, channels, filters: 1 }.check()
     }
 
     /// Untrusted, so what no training gives is refused.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let Self { height, width, channels, filters, noise, .. } = *self;
-        Self::check_size(Input { height, width, channels })?;
+        self.pyramid().check()?;
         for (what, needed, limit) in [
-            ("channels", channels, 3),
-            ("filters", filters, 256),
-            ("random numbers of an image", noise, 1024),
+            ("random numbers of an image", self.noise, 1024),
             ("labels", self.labels.len(), 1 << 16),
         ] {
             if !(1..=limit).contains(&needed) {
@@ -82,9 +65,13 @@ impl ImageGanLayout {
         Ok(())
     }
 
+    fn pyramid(&self) -> Pyramid {
+        let Self { height, width, channels, filters, .. } = *self;
+        Pyramid { height, width, channels, filters }
+    }
+
     pub(super) fn image(&self) -> Shape {
-        let Self { height, width, channels, .. } = *self;
-        Shape::Image { height, width, channels }
+        self.pyramid().image()
     }
 
     /// Numbers that tell the label.
@@ -92,57 +79,14 @@ impl ImageGanLayout {
         if self.labels.len() > 1 { self.labels.len() } else { 0 }
     }
 
-    /// How often the sides are halved.
-    fn halvings(&self) -> u32 {
-        let halved = |times: &u32| {
-            let sides = [self.height, self.width].map(|side| side >> (times - 1));
-            sides.iter().all(|side| side % 2 == 0) && sides.iter().any(|&side| side > SMALL)
-        };
-        (2..).take_while(halved).last().unwrap_or(1)
-    }
-
     /// From noise and label to the values of pixels, 0 to 1.
     pub(super) fn generator(&self) -> Result<Chain, Error> {
-        let halvings = self.halvings();
-        let [height, width] = [self.height, self.width].map(|side| side >> halvings);
-        let channels = self.filters << (halvings - 1);
-        let units = Some(height * width * channels);
-        let mut layers = vec![
-            LayerSpec::Dense { units, activation: Activation::Relu },
-            LayerSpec::Reshape { height, width, channels },
-        ];
-        for level in (0..halvings).rev() {
-            let (filters, activation) = match level.checked_sub(1) {
-                Some(level) => (self.filters << level, Activation::Relu),
-                None => (self.channels, Activation::Sigmoid),
-            };
-            layers.push(LayerSpec::ConvTranspose2d {
-                filters,
-                kernel: KERNEL,
-                stride: 2,
-                padding: Padding::Same,
-                activation,
-            });
-        }
+        let layers = self.pyramid().enlarging(Activation::Relu, Activation::Sigmoid);
         Chain::new(Shape::Vector(self.noise + self.condition()), &layers)
     }
 
     fn critic(&self) -> Result<Critic, Error> {
-        let mut layers = Vec::new();
-        for level in 0..self.halvings() {
-            layers.extend([
-                LayerSpec::Conv2d {
-                    filters: self.filters << level,
-                    kernel: KERNEL,
-                    stride: 2,
-                    dilation: 1,
-                    groups: 1,
-                    padding: Padding::Same,
-                    activation: Activation::None,
-                },
-                LayerSpec::LeakyRelu { slope: LEAK },
-            ]);
-        }
+        let mut layers = self.pyramid().shrinking(LayerSpec::LeakyRelu { slope: LEAK });
         let units = Some(1 + self.condition());
         layers
             .extend([LayerSpec::Flatten, LayerSpec::Dense { units, activation: Activation::None }]);
