@@ -11,9 +11,10 @@ use crate::catalog::manifest::Task;
 use crate::catalog::version::Wanted;
 use crate::error::Error;
 use crate::settings;
+use crate::training::image_rows::LABELLED;
 use crate::training::{
-    autoencoding, generation, image_classification, image_generation, recommendation,
-    sequence_rows, text_classification,
+    autoencoding, generation, image_generation, image_rows, recommendation, sequence_rows,
+    text_classification,
 };
 
 /// Ranks up to here count for a recommender.
@@ -35,12 +36,10 @@ pub fn evaluate(model: &Model, query: Query) -> Result<Vec<(String, f64)>, Error
     match model.task() {
         Task::ImageClassification => {
             let images = model.images()?;
-            let (builder, _) = image_classification::read_dataset(
-                query,
-                images.preprocessing(),
-                limit,
-                |rows, _| format!("{} images", rows - 1),
-            )?;
+            let fits = |rows, _: &[String]| format!("{} images", rows - 1);
+            let preprocessing = images.preprocessing();
+            let (builder, _) =
+                image_rows::read_dataset(query, &LABELLED, preprocessing, limit, fits)?;
             let dataset = builder.finish_for_evaluation()?;
             let classifier = images.classifier();
             run(|control| teller_nn::evaluate(classifier, &dataset, control))

@@ -53,12 +53,7 @@ pub struct Rows {
 }
 
 impl Plan {
-    /// Of a `tabular_vae`, or else of a `tabular_gan`.
-    pub fn read(is_vae: bool, options: &mut Options) -> Result<Self, Error> {
-        let params = match is_vae {
-            false => GenerationParams::read_gan(options)?,
-            true => GenerationParams::read_vae(options)?,
-        };
+    pub fn read(params: GenerationParams, options: &mut Options) -> Result<Self, Error> {
         Ok(Self { params, label: options.text("label")?.map(str::to_owned) })
     }
 

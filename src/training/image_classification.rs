@@ -2,28 +2,23 @@
 
 use std::sync::Arc;
 
-use teller_nn::vision::{Limits, Preprocessing};
-use teller_nn::{Architecture, Arithmetic, CnnParams, ImageDataset, ImageDatasetBuilder};
+use teller_nn::vision::Preprocessing;
+use teller_nn::{Architecture, Arithmetic, CnnParams, ImageDataset};
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 
-use crate::bridge::interrupts::StatementControl;
 use crate::bridge::rhythm::Rhythm;
 use crate::bridge::workers::{self, Event};
 use crate::cache::{ImageModelInfo, WEIGHTS};
-use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
+use crate::catalog::data::{Query, RowsRead};
 use crate::catalog::manifest::StartPoint;
 use crate::catalog::store::{CONFUSION, TrainedVersion};
 use crate::error::Error;
 use crate::settings;
 use crate::training::confusion::confusion;
+use crate::training::image_rows::{LABELLED, read_dataset};
 use crate::training::start::{Source, Trainee};
 use crate::training::{Fit, Trained, metrics, most};
-
-const COLUMNS: [Column; 2] = [
-    Column { name: "image", kind: Kind::Bytes, required: true },
-    Column { name: "label", kind: Kind::Label, required: true },
-];
 
 /// The network that is trained when the options name none.
 const DEFAULT_ARCHITECTURE: &str = "reference";
@@ -92,7 +87,7 @@ impl Plan {
     pub fn prepare(&self, query: Query) -> Result<(Box<dyn Fit + '_>, RowsRead), Error> {
         let limit = settings::max_training_memory();
         let fits = |rows, labels: &[String]| self.fits(rows, labels, limit);
-        let (builder, read) = read_dataset(query, &self.preprocessing, limit, fits)?;
+        let (builder, read) = read_dataset(query, &LABELLED, &self.preprocessing, limit, fits)?;
         let mut dataset = builder.finish()?;
         let (rows, labels) = (dataset.len() as u64, dataset.labels());
         let needed = self.needed(rows, labels)?;
@@ -160,35 +155,4 @@ impl Fit for Prepared<'_> {
             },
         })
     }
-}
-
-/// Decodes the images of a query into one data set of at most `limit` bytes. If there are more,
-/// `fits` says what would fit, from the number of images and the labels so far.
-pub fn read_dataset(
-    query: Query,
-    preprocessing: &Preprocessing,
-    limit: u64,
-    fits: impl Fn(u64, &[String]) -> String,
-) -> Result<(ImageDatasetBuilder, RowsRead), Error> {
-    let limits = Limits { max_pixels: settings::max_image_pixels() };
-    let mut raster = vec![0; preprocessing.raster_len()];
-    let mut builder = ImageDatasetBuilder::new(
-        preprocessing.height(),
-        preprocessing.width(),
-        preprocessing.channels(),
-    )
-    .within(limit);
-    let rows = data::read(query, &COLUMNS, |row| {
-        row.bytes(0, |image| preprocessing.raster(image, &limits, &StatementControl, &mut raster))?
-            .map_err(|source| Error::DataRow { row: row.number(), source })?;
-        row.text(1, |label| builder.push(&raster, label))??;
-        let needed = builder.memory();
-        if needed > limit {
-            let what = format!("the first {} images", row.number());
-            let fits = Some(fits(row.number(), &builder.labels()));
-            return Err(Error::TrainingMemory { what, needed, limit, fits });
-        }
-        Ok(())
-    })?;
-    Ok((builder, rows))
 }

@@ -2,28 +2,22 @@
 
 use std::sync::Arc;
 
-use teller_nn::vision::{Limits, Preprocessing};
+use teller_nn::vision::Preprocessing;
 use teller_nn::{
-    ImageDataset, ImageDatasetBuilder, ImageGanLayout, ImageGanParams, Input, fit_images,
-    image_gan_memory,
+    ImageDataset, ImageGanLayout, ImageGanParams, Input, fit_images, image_gan_memory,
 };
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 
-use crate::bridge::interrupts::StatementControl;
 use crate::bridge::rhythm::Rhythm;
 use crate::bridge::workers::{self, Event};
 use crate::cache::{GAN, ImageGeneratorInfo, WEIGHTS};
-use crate::catalog::data::{self, Column, Kind, Query, RowsRead};
+use crate::catalog::data::{Query, RowsRead};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
+use crate::training::image_rows::{LABELLED_OR_NOT, read_dataset};
 use crate::training::{Fit, Trained, metrics, most};
-
-const COLUMNS: [Column; 2] = [
-    Column { name: "image", kind: Kind::Bytes, required: true },
-    Column { name: "label", kind: Kind::Label, required: false },
-];
 
 /// The size of images where the options tell none.
 const USUAL: Input = Input { height: 28, width: 28, channels: 1 };
@@ -74,25 +68,8 @@ pub fn read_images(
     size: &Preprocessing,
     limit: u64,
 ) -> Result<(ImageDataset, RowsRead), Error> {
-    let limits = Limits { max_pixels: settings::max_image_pixels() };
-    let mut raster = vec![0; size.raster_len()];
-    let builder = ImageDatasetBuilder::new(size.height(), size.width(), size.channels());
-    let mut builder = builder.within(limit);
-    let rows = data::read(query, &COLUMNS, |row| {
-        row.bytes(0, |image| size.raster(image, &limits, &StatementControl, &mut raster))?
-            .map_err(|source| Error::DataRow { row: row.number(), source })?;
-        match row.has(1) {
-            true => row.text(1, |label| builder.push(&raster, label))??,
-            false => builder.push(&raster, "")?,
-        }
-        let needed = builder.memory();
-        if needed > limit {
-            let what = format!("the first {} images", row.number());
-            let fits = Some(format!("fewer than {} images", row.number()));
-            return Err(Error::TrainingMemory { what, needed, limit, fits });
-        }
-        Ok(())
-    })?;
+    let fits = |rows, _: &[String]| format!("fewer than {rows} images");
+    let (builder, rows) = read_dataset(query, &LABELLED_OR_NOT, size, limit, fits)?;
     Ok((builder.finish_for_evaluation()?, rows))
 }
 

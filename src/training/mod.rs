@@ -9,6 +9,7 @@ mod gate;
 mod generation;
 mod image_classification;
 mod image_generation;
+mod image_rows;
 mod progress;
 mod promotion;
 mod recommendation;
@@ -40,6 +41,7 @@ use crate::error::Error;
 use generation::Algorithm;
 use promotion::Promotion;
 use start::Trainee;
+use teller_nn::GenerationParams;
 
 pub use check::retrain_check;
 pub use evaluation::evaluate_version;
@@ -138,9 +140,13 @@ impl Plan {
                 Algorithm::Gan => {
                     Engine::ImageGeneration(image_generation::Plan::read(&mut options)?)
                 }
-                of_rows => {
-                    let is_vae = of_rows == Algorithm::TabularVae;
-                    Engine::Generation(generation::Plan::read(is_vae, &mut options)?)
+                Algorithm::TabularGan => {
+                    let params = GenerationParams::read_gan(&mut options)?;
+                    Engine::Generation(generation::Plan::read(params, &mut options)?)
+                }
+                Algorithm::TabularVae => {
+                    let params = GenerationParams::read_vae(&mut options)?;
+                    Engine::Generation(generation::Plan::read(params, &mut options)?)
                 }
             },
             Task::Autoencoding => Engine::Autoencoding(autoencoding::Plan::read(&mut options)?),

@@ -13,15 +13,14 @@ mod credit;
 
 use std::sync::{Arc, Mutex};
 
+use common::interrupting::Interrupting;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use teller_nn::{
     Autoencoder, AutoencoderParams, Error, Examples, ImageDataset, Likelihood, TrainingParams,
     autoencoder_memory, evaluate_autoencoder, fit_autoencoder, fit_autoencoder_on,
 };
-use teller_numeric::{
-    Cancelled, CheckpointBytes, Control, Isa, Moment, Options, Step, Stream, Uninterrupted,
-};
+use teller_numeric::{Cancelled, Isa, Options, Stream, Uninterrupted, eigen};
 use teller_payload::{AlignedBytes, PayloadError, PayloadWriter, SharedBytes};
 
 const WIDTH: usize = 6;
@@ -87,24 +86,6 @@ fn trained(likelihood: Likelihood) -> Autoencoder {
     (0..400).for_each(|number| examples.push_numbers(&row_for(likelihood, number)).unwrap());
     let fitted = fit_autoencoder(&params, &examples, None, &Uninterrupted);
     fitted.unwrap().autoencoder().unwrap()
-}
-
-/// Keeps checkpoints, and ends the training after so many.
-struct Interrupting {
-    most: usize,
-    checkpoints: Mutex<Vec<Vec<u8>>>,
-}
-
-impl Control for Interrupting {
-    fn check(&self) -> Result<(), Cancelled> {
-        if self.checkpoints.lock().unwrap().len() < self.most { Ok(()) } else { Err(Cancelled) }
-    }
-
-    fn report(&self, _step: Step) {}
-
-    fn checkpoint(&self, _moment: Moment, state: &dyn Fn() -> Option<CheckpointBytes>) {
-        self.checkpoints.lock().unwrap().push((*state().unwrap()).as_ref().to_vec());
-    }
 }
 
 #[test]
@@ -387,31 +368,6 @@ fn rows_of_credit() -> Option<Vec<Vec<f32>>> {
     Some(credit::lines()?.iter().skip(1).map(numbers).collect())
 }
 
-/// The eigenvectors of a symmetric matrix by Jacobi's rotations, those of the largest values first.
-fn eigenvectors(matrix: &mut [Vec<f64>]) -> Vec<Vec<f64>> {
-    let n = matrix.len();
-    let unit = |i: usize| (0..n).map(|j| f64::from(u8::from(i == j))).collect();
-    let mut vectors: Vec<Vec<f64>> = (0..n).map(unit).collect();
-    for _ in 0..30 {
-        for (p, q) in (0..n).flat_map(|p| (p + 1..n).map(move |q| (p, q))) {
-            let angle = 0.5 * (2.0 * matrix[p][q]).atan2(matrix[q][q] - matrix[p][p]);
-            let (sin, cos) = angle.sin_cos();
-            for row in matrix.iter_mut() {
-                (row[p], row[q]) = (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);
-            }
-            for rows in [&mut *matrix, &mut vectors] {
-                let (low, high) = rows.split_at_mut(q);
-                for (a, b) in low[p].iter_mut().zip(&mut high[0]) {
-                    (*a, *b) = (cos * *a - sin * *b, sin * *a + cos * *b);
-                }
-            }
-        }
-    }
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|&a, &b| matrix[b][b].total_cmp(&matrix[a][a]));
-    order.into_iter().map(|i| vectors[i].clone()).collect()
-}
-
 /// Mean squared error of standardized numbers of the rows held out, by so many principal components
 /// of the others.
 fn error_of_components(training: &[Vec<f32>], held_out: &[Vec<f32>], components: usize) -> f64 {
@@ -424,19 +380,20 @@ fn error_of_components(training: &[Vec<f32>], held_out: &[Vec<f32>], components:
     let standard = |row: &Vec<f32>| -> Vec<f64> {
         (0..width).map(|i| (f64::from(row[i]) - means[i]) / deviations[i]).collect()
     };
-    let mut covariance = vec![vec![0.0; width]; width];
+    let mut covariance = vec![0.0; width * width];
     for row in training.iter().map(standard) {
         for (i, j) in (0..width).flat_map(|i| (0..width).map(move |j| (i, j))) {
-            covariance[i][j] += row[i] * row[j] / count;
+            covariance[i * width + j] += row[i] * row[j] / count;
         }
     }
-    let vectors = eigenvectors(&mut covariance);
+    let (_, vectors) = eigen(covariance, width, &Uninterrupted).unwrap();
     let mut error = 0.0;
     for row in held_out.iter().map(standard) {
         let mut left = row.clone();
-        for vector in &vectors[..components] {
-            let length: f64 = row.iter().zip(vector).map(|(x, v)| x * v).sum();
-            left.iter_mut().zip(vector).for_each(|(x, v)| *x -= length * v);
+        for component in 0..components {
+            let vector = || vectors[component..].iter().step_by(width);
+            let length: f64 = row.iter().zip(vector()).map(|(x, v)| x * v).sum();
+            left.iter_mut().zip(vector()).for_each(|(x, v)| *x -= length * v);
         }
         error += left.iter().map(|x| x * x).sum::<f64>();
     }

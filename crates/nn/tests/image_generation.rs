@@ -7,8 +7,11 @@
     reason = "a failed test panics, errors are rare"
 )]
 
+mod common;
+
 use std::sync::{Arc, Mutex};
 
+use common::interrupting::Interrupting;
 use proptest::prelude::*;
 use serde_json::json;
 use teller_nn::{
@@ -16,9 +19,7 @@ use teller_nn::{
     ImageGenerator, Input, Shape, TrainingParams, evaluate_image_generator, fit_images,
     fit_images_on, image_gan_memory,
 };
-use teller_numeric::{
-    Cancelled, CheckpointBytes, Control, Isa, Moment, Options, Step, Stream, Uninterrupted,
-};
+use teller_numeric::{Cancelled, Isa, Options, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, PayloadWriter, SharedBytes};
 
 /// Images of 8 x 12 with a bright upper or lower half, as the label says; without labels, of both.
@@ -107,24 +108,6 @@ fn made_images_are_compared_with_those_kept_apart() {
     assert!(figures[1].1 < 0.5 * before.made, "{figures:?} {before:?}");
     let few = evaluate_image_generator(&generator, &images(64, false), &Uninterrupted);
     assert_eq!(few.unwrap_err(), Error::FewImages { got: 64, expected: 65 });
-}
-
-/// Keeps checkpoints, and ends the training after so many.
-struct Interrupting {
-    most: usize,
-    checkpoints: Mutex<Vec<Vec<u8>>>,
-}
-
-impl Control for Interrupting {
-    fn check(&self) -> Result<(), Cancelled> {
-        if self.checkpoints.lock().unwrap().len() < self.most { Ok(()) } else { Err(Cancelled) }
-    }
-
-    fn report(&self, _step: Step) {}
-
-    fn checkpoint(&self, _moment: Moment, state: &dyn Fn() -> Option<CheckpointBytes>) {
-        self.checkpoints.lock().unwrap().push((*state().unwrap()).as_ref().to_vec());
-    }
 }
 
 #[test]

@@ -31,6 +31,12 @@ impl Chain {
         Ok(Self { network: Network::chain(input, layers, Purpose::Training)? })
     }
 
+    /// The same, whose way back goes on to the gradient to the input.
+    pub(super) fn with_input_gradient(mut self) -> Self {
+        self.network.input_gradient = true;
+        self
+    }
+
     /// The memory for batches of at most `rows`.
     pub(super) fn batch(&self, rows: usize) -> Result<ChainBatch, Error> {
         let groups = rows.div_ceil(GROUP);
@@ -69,8 +75,8 @@ impl Chain {
         })
     }
 
-    /// Back through the layers, the gradient to the output being there; that to the input is made
-    /// of the first `asked` rows, and of those that share a group with them.
+    /// Back through the layers, the gradient to the output being there; that to the input, where it
+    /// is wanted, is made of the first `asked` rows, and of those that share a group with them.
     pub(super) fn backward(
         &self,
         work: &Work<'_>,
@@ -102,14 +108,7 @@ impl Chain {
         kernels.gradient(&self.network, &work.pass(), learned, scratch, gradient)
     }
 
-    /// The kernels as [`Self::apply`] reads them.
-    pub(super) fn prepare(&self, isa: Isa, weights: &[f32]) -> Result<Kernels, Error> {
-        let mut kernels = Kernels::new(&self.network)?;
-        kernels.prepare(&self.network, isa, weights, false);
-        Ok(kernels)
-    }
-
-    /// The kernels as [`Self::one`] reads them, where that is another way, in the caller's thread.
+    /// The kernels as [`Self::apply`] reads them, where that is another way; in the caller's thread.
     pub(super) fn prepared(&self, isa: Isa, weights: &[f32]) -> Result<Floats, Error> {
         let mut prepared = Floats::zeros(self.network.prepared)?;
         for placed in &self.network.layers {
@@ -119,55 +118,45 @@ impl Chain {
         Ok(prepared)
     }
 
-    /// The output of one row, in the caller's thread alone, the same bits as [`Self::forward`].
-    pub(super) fn one(
-        &self,
-        pass: &Pass<'_>,
-        (weights, prepared): (&[f32], &[f32]),
-        input: &[f32],
-    ) -> Result<Vec<f32>, Cancelled> {
-        let mut scratch = vec![0.0; self.network.scratch()];
-        let mut values = input.to_vec();
-        for placed in &self.network.layers {
-            let mut output = vec![0.0; placed.layer.output().len()];
-            let results = Results { output: &mut output, saved: None };
-            let weights = placed.weights(placed.stored(weights), prepared);
-            placed.layer.forward(pass, weights, &values, results, &mut scratch)?;
-            values = output;
-        }
-        Ok(values)
-    }
-
     /// The outputs of any number of rows, the same bits as [`Self::forward`].
     pub(super) fn apply(
         &self,
         work: &Work<'_>,
-        (weights, kernels): (&[f32], &Kernels),
+        weights: (&[f32], &[f32]),
         input: &[f32],
         output: &mut [f32],
     ) -> Result<(), Cancelled> {
-        let network = &self.network;
-        let (reads, gives) = (network.input.len(), network.output().len());
-        let outputs = network.layers.iter().map(|placed| placed.layer.output().len());
-        let widest = outputs.fold(reads, usize::max);
+        let (reads, gives) = (self.network.input.len(), self.network.output().len());
         let groups = input.par_chunks(GROUP * reads).zip(output.par_chunks_mut(GROUP * gives));
-        groups.try_for_each(|(input, output)| {
-            let rows = input.len() / reads;
-            let (mut now, mut next) = (vec![0.0; rows * widest], vec![0.0; rows * widest]);
-            let mut scratch = vec![0.0; network.scratch()];
-            now[..input.len()].copy_from_slice(input);
-            for placed in &network.layers {
-                let layer = &placed.layer;
-                let weights = placed.weights(placed.stored(weights), &kernels.prepared);
-                let read = &now[..rows * layer.input().len()];
-                let to = &mut next[..rows * layer.output().len()];
-                let results = Results { output: to, saved: None };
-                layer.forward(&work.pass(), weights, read, results, &mut scratch)?;
-                std::mem::swap(&mut now, &mut next);
-            }
-            output.copy_from_slice(&now[..output.len()]);
-            Ok(())
-        })
+        groups.try_for_each(|(input, output)| self.apply_alone(work, weights, input, output))
+    }
+
+    /// The same of some rows in the caller's thread alone, by the weights and those that are
+    /// [`Self::prepared`].
+    pub(super) fn apply_alone(
+        &self,
+        work: &Work<'_>,
+        (weights, prepared): (&[f32], &[f32]),
+        input: &[f32],
+        output: &mut [f32],
+    ) -> Result<(), Cancelled> {
+        let rows = input.len() / self.network.input.len();
+        let outputs = self.network.layers.iter().map(|placed| placed.layer.output().len());
+        let widest = outputs.fold(self.network.input.len(), usize::max);
+        let (mut now, mut next) = (vec![0.0; rows * widest], vec![0.0; rows * widest]);
+        let mut scratch = vec![0.0; self.network.scratch()];
+        now[..input.len()].copy_from_slice(input);
+        for placed in &self.network.layers {
+            let layer = &placed.layer;
+            let weights = placed.weights(placed.stored(weights), prepared);
+            let read = &now[..rows * layer.input().len()];
+            let to = &mut next[..rows * layer.output().len()];
+            let results = Results { output: to, saved: None };
+            layer.forward(&work.pass(), weights, read, results, &mut scratch)?;
+            std::mem::swap(&mut now, &mut next);
+        }
+        output.copy_from_slice(&now[..output.len()]);
+        Ok(())
     }
 }
 
@@ -237,7 +226,7 @@ mod tests {
             transposed(3, Activation::LeakyRelu),
             transposed(1, Activation::Sigmoid),
         ];
-        Chain::new(Shape::Vector(5), &layers).unwrap()
+        Chain::new(Shape::Vector(5), &layers).unwrap().with_input_gradient()
     }
 
     #[test]
@@ -250,9 +239,9 @@ mod tests {
         let pulls: Vec<f32> = (0..ROWS * 96).map(|_| stream.normal() as f32).collect();
         let work = Work { isa: Isa::detect(), control: &Uninterrupted };
         let value = |weights: &[f32], input: &[f32]| {
-            let kernels = chain.prepare(work.isa, weights).unwrap();
+            let prepared = chain.prepared(work.isa, weights).unwrap();
             let mut output = vec![0.0; ROWS * 96];
-            chain.apply(&work, (weights, &kernels), input, &mut output).unwrap();
+            chain.apply(&work, (weights, &prepared), input, &mut output).unwrap();
             output.iter().zip(&pulls).map(|(y, p)| f64::from(*y) * f64::from(*p)).sum::<f64>()
         };
         let mut batch = chain.batch(ROWS).unwrap();
@@ -302,11 +291,11 @@ mod tests {
         batch.input().iter_mut().for_each(|x| *x = stream.normal() as f32);
         let work = Work { isa: Isa::detect(), control: &Uninterrupted };
         chain.forward(&work, &weights, &mut batch, ROWS).unwrap();
-        let kernels = chain.prepare(work.isa, &weights).unwrap();
+        let prepared = chain.prepared(work.isa, &weights).unwrap();
         let (inputs, together) = (batch.kept.values[0].to_vec(), batch.output().to_vec());
         for (input, together) in inputs.chunks(5).zip(together.chunks(96)) {
             let mut alone = vec![0.0; 96];
-            chain.apply(&work, (&weights, &kernels), input, &mut alone).unwrap();
+            chain.apply(&work, (&weights, &prepared), input, &mut alone).unwrap();
             assert_eq!(alone, together);
         }
     }

@@ -171,8 +171,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Layers in a row, from values of any shape to those of the last layer, in training with the
-    /// gradient to the input.
+    /// Layers in a row, from values of any shape to those of the last layer.
     pub(crate) fn chain(
         input: Shape,
         layers: &[LayerSpec],
@@ -181,7 +180,7 @@ impl Network {
         let mut builder = Builder::new(input, 0, purpose);
         let blocks: Vec<Block> = layers.iter().copied().map(Block::Layer).collect();
         builder.blocks(&blocks)?;
-        Ok(Self { input_gradient: true, ..builder.network })
+        Ok(builder.network)
     }
 
     /// What the last layer gives.

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test reads its own")]
 
+pub(crate) mod interrupting;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

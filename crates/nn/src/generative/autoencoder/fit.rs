@@ -95,8 +95,7 @@ pub fn fit_autoencoder_on(
 
     let work = Work { isa, control };
     let told = tell(&work, asked, &weights, &split.training, None)?;
-    let usual = Usual::of(asked, &split.training, &told, control)?;
-    let mut losses = usual.beyond(asked, &split.training, &told, control)?;
+    let (usual, mut losses) = Usual::of(asked, &split.training, &told, control)?;
     losses.sort_unstable_by(f32::total_cmp);
     let losses = evenly(&losses);
     let validation = match &*split.validation {
@@ -135,7 +134,7 @@ pub fn autoencoder_memory(
     let looked = Batch::floats(&layers, BATCH.min(rows as usize));
     let looking = 4 * (layers.weights as u64).saturating_add(looked)
         + rows
-            .saturating_mul((size_of::<Told>() + size_of::<[f64; 2]>() + size_of::<f32>()) as u64);
+            .saturating_mul((size_of::<Told>() + size_of::<[f64; 3]>() + size_of::<f32>()) as u64);
     // A row's places in the split and in an epoch's order.
     let data = rows.saturating_mul(examples.bytes_per_row() + 3 * size_of::<u32>() as u64);
     Ok(training.max(looking).saturating_add(data))

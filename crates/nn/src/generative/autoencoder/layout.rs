@@ -93,7 +93,7 @@ impl AutoencoderLayout {
             None => layers.extend([self.hidden(), LayerSpec::Dense { units, activation }]),
             Some(pyramid) => layers.extend(pyramid.enlarging(Activation::Gelu, activation)),
         }
-        Chain::new(Shape::Vector(self.latent), &layers)
+        Ok(Chain::new(Shape::Vector(self.latent), &layers)?.with_input_gradient())
     }
 
     fn hidden(&self) -> LayerSpec {

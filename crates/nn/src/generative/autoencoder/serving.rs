@@ -13,8 +13,8 @@ use super::likelihood::{Likelihood, divergence};
 use super::payload::{self, Stored};
 use super::usual::moments;
 use crate::floats::Floats;
+use crate::generative::affine::Work;
 use crate::generative::chain::Chain;
-use crate::layer::Pass;
 use crate::{Error, LayerWeights};
 
 /// An autoencoder that answers. Rows are the plain numbers of the training data, those of images
@@ -147,9 +147,11 @@ impl Autoencoder {
         values: &[f32],
         control: &dyn Control,
     ) -> Result<Vec<f32>, Error> {
-        let pass = Pass { isa: self.isa(), control, noise: None };
+        let work = Work { isa: self.isa(), control };
         let weights = &self.stored.payload.get(self.stored.weights)[place.clone()];
-        Ok(chain.one(&pass, (weights, prepared), values)?)
+        let mut output = vec![0.0; chain.network.output().len()];
+        chain.apply_alone(&work, (weights, prepared), values, &mut output)?;
+        Ok(output)
     }
 
     fn encoder(&self) -> Way<'_> {

@@ -19,24 +19,32 @@ pub(super) struct Usual {
 }
 
 impl Usual {
-    /// What images that were `told` take, by least squares. Of other rows it is nothing: there what
-    /// is far from the mean may be what is strange.
+    /// What images that were `told` take, by least squares, and how many nats beyond that each took.
+    /// Of other rows the usual is nothing: there what is far from the mean may be what is strange.
     pub(super) fn of(
         asked: Asked<'_>,
         rows: &[u32],
         told: &[Told],
         control: &dyn Control,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Vec<f32>), Error> {
+        let losses = || told.iter().map(|told| told.loss(1.0));
         if asked.examples.image().is_none() {
-            return Ok(Self::default());
+            return Ok((Self::default(), losses().map(|loss| loss as f32).collect()));
         }
         let all = moments_of(asked, rows, control)?;
-        let count = rows.len() as f64;
-        let mean = |of: &dyn Fn(usize) -> f64| (0..rows.len()).map(of).sum::<f64>() / count;
-        let loss = mean(&|row| told[row].loss(1.0));
+        let usual = Self::fitted(&all, &losses().collect::<Vec<f64>>());
+        let beyond = losses().zip(&all).map(|(loss, moments)| (loss - usual.nats(*moments)) as f32);
+        Ok((usual, beyond.collect()))
+    }
+
+    /// By the moments of images and the nats that they took.
+    fn fitted(all: &[[f64; 2]], losses: &[f64]) -> Self {
+        let count = losses.len() as f64;
+        let mean = |of: &dyn Fn(usize) -> f64| (0..losses.len()).map(of).sum::<f64>() / count;
+        let loss = mean(&|row| losses[row]);
         let [first, second] = [0, 1].map(|moment| mean(&|row| all[row][moment]));
         let off = |row: usize| [all[row][0] - first, all[row][1] - second];
-        let beyond = |row: usize| told[row].loss(1.0) - loss;
+        let beyond = |row: usize| losses[row] - loss;
         let products =
             [(0, 0), (0, 1), (1, 1)].map(|(i, j)| mean(&|row| off(row)[i] * off(row)[j]));
         let along = [0, 1].map(|i| mean(&|row| off(row)[i] * beyond(row)));
@@ -47,20 +55,7 @@ impl Usual {
         let usual = |moments: &[f64; 2]| unbounded.nats(*moments) as f32;
         let least = all.iter().map(usual).fold(f32::INFINITY, f32::min);
         let most = all.iter().map(usual).fold(f32::NEG_INFINITY, f32::max);
-        Ok(Self { coefficients, least, most })
-    }
-
-    /// Of rows that were `told`, how many nats each took beyond the usual.
-    pub(super) fn beyond(
-        &self,
-        asked: Asked<'_>,
-        rows: &[u32],
-        told: &[Told],
-        control: &dyn Control,
-    ) -> Result<Vec<f32>, Error> {
-        let all = moments_of(asked, rows, control)?;
-        let beyond = |(told, moments): (&Told, &[f64; 2])| told.loss(1.0) - self.nats(*moments);
-        Ok(told.iter().zip(&all).map(beyond).map(|nats| nats as f32).collect())
+        Self { coefficients, least, most }
     }
 
     /// For a row with these [`moments`].

@@ -217,9 +217,9 @@ mod tests {
                 image[pixel] += by;
             }
             let work = Work { isa: Isa::detect(), control: &Uninterrupted };
-            let kernels = chain.prepare(work.isa, &self.weights).unwrap();
+            let prepared = chain.prepared(work.isa, &self.weights).unwrap();
             let mut marks = vec![0.0; chain.network.output().len()];
-            chain.apply(&work, (&self.weights, &kernels), &image, &mut marks).unwrap();
+            chain.apply(&work, (&self.weights, &prepared), &image, &mut marks).unwrap();
             let label = self.labels[row % ROWS] as usize;
             let own = if marks.len() > 1 { marks[1 + label] } else { 0.0 };
             f64::from(marks[0]) + f64::from(own)

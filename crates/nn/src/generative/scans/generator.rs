@@ -118,7 +118,7 @@ impl ImageGenerator {
     ) -> Result<(), Error> {
         let work = Work { isa: self.isa.unwrap_or_else(Isa::detect), control };
         let weights = self.payload.get(self.weights);
-        let kernels = self.chain.prepare(work.isa, weights)?;
+        let prepared = self.chain.prepared(work.isa, weights)?;
         let (inputs, image) = (self.chain.network.input.len(), self.shape().len());
         let together = self.together().min(labels.len());
         let [mut input, mut images] = buffers(together, [inputs, image])?;
@@ -131,7 +131,7 @@ impl ImageGenerator {
             });
             mark_labels(labels, self.layout.condition(), input);
             let images = &mut images[..labels.len() * image];
-            self.chain.apply(&work, (weights, &kernels), input, images)?;
+            self.chain.apply(&work, (weights, &prepared), input, images)?;
             images.chunks_exact(image).for_each(&mut each);
         }
         Ok(())

@@ -90,7 +90,7 @@ impl ImageGanLayout {
         let units = Some(1 + self.condition());
         layers
             .extend([LayerSpec::Flatten, LayerSpec::Dense { units, activation: Activation::None }]);
-        Ok(Critic::new(Chain::new(self.image(), &layers)?))
+        Ok(Critic::new(Chain::new(self.image(), &layers)?.with_input_gradient()))
     }
 }
 
