@@ -102,7 +102,7 @@ pub enum Error {
     #[error("its algorithm cannot {0}")]
     Unsupported(&'static str),
     /// The numbers are of a release that did not store what this needs.
-    #[error("it was trained before pg_teller 0.4.0 and lacks what it needs to {0}")]
+    #[error("it was trained by an earlier release of pg_teller and lacks what it needs to {0}")]
     Older(&'static str),
     /// More memory is needed than is allowed.
     #[error("{what} need {needed} bytes, at most {limit} are allowed")]

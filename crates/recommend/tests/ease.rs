@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use support::{Row, dataset, load, train};
 use teller_numeric::Uninterrupted;
-use teller_recommend::{Because, Dataset, Request};
+use teller_recommend::{Because, Dataset, IdRef, IdsView, Request};
 
 type Matrix = Vec<Vec<f64>>;
 
@@ -80,6 +80,27 @@ proptest! {
                 let one = Request { candidates: Some(&[item]), k: 1, ..request };
                 let alone = recommender.recommend(&one, &Uninterrupted).unwrap()[0];
                 prop_assert_eq!(alone.1.to_bits(), score.to_bits());
+            }
+        }
+        // The weights stay those of the training when users come and change.
+        let id = |ids: IdsView<'_>, index| match ids.get(index) {
+            Some(IdRef::Integer(id)) => id,
+            other => panic!("{other:?}"),
+        };
+        let (had, last) = (by_user.row(0).0, weights.len() as u32 - 1);
+        let (known, last_id) = (id(recommender.users(), 0), id(recommender.items(), last));
+        let own = had.iter().map(|&item| (1000, id(recommender.items(), item), 2.0));
+        let added = dataset(own.chain([(known, last_id, 1.0), (-1, last_id, 1.0)]));
+        let folded = load(&recommender.fold_in(&added.interactions, &Uninterrupted).unwrap());
+        let mut more = had.to_vec();
+        more.extend((!had.contains(&last)).then_some(last));
+        for (user, had) in [(1000, had), (known, &more[..]), (-1, &[last])] {
+            let user = folded.user_index(IdRef::Integer(user));
+            let request = Request { user, k: 999, candidates: None, include_seen: true };
+            for (item, score) in folded.recommend(&request, &Uninterrupted).unwrap() {
+                let expected: f64 =
+                    had.iter().map(|&had| weights[had as usize][item as usize]).sum();
+                prop_assert!((f64::from(score) - expected).abs() < 1e-4, "{score} {expected}");
             }
         }
         for reason in recommender.explain(Some(0), 0, &Uninterrupted).unwrap() {

@@ -20,8 +20,17 @@ fn altered_bytes_are_refused_and_forged_ones_survived() {
     let wide = dataset(uneven(30, 40, 200));
     let tall = dataset(uneven(40, 30, 200));
     let mut stream = Stream::new(5, "mutations", 0);
-    for (given, data) in algorithms().iter().flat_map(|given| [(given, &wide), (given, &tall)]) {
-        let intact = parts(&train(given, data));
+    let given = algorithms();
+    let cases = given.iter().flat_map(|given| [(given, &wide), (given, &tall)]);
+    let cases = cases.flat_map(|(given, data)| {
+        let trained = train(given, data);
+        let few = dataset(vec![(2, 2, 1.0), (77, 5, 2.0)]).interactions;
+        // Folded in, the weights of `ease` tell whom they are of.
+        let folded = (given["algorithm"] == "ease" && std::ptr::eq(data, &wide))
+            .then(|| load(&trained).fold_in(&few, &Uninterrupted).unwrap());
+        [Some(trained), folded].into_iter().flatten().map(|one| parts(&one))
+    });
+    for intact in cases {
         let mut loaded = 0;
         for round in 0..1000 {
             let mut forged = intact.clone();
@@ -128,7 +137,10 @@ fn folded_users_are_what_baskets_of_theirs_would_be() {
     ];
     for given in algorithms() {
         let recommender = load(&train(&given, &data));
-        let Some(folded) = fold(&recommender, added.clone()) else { continue };
+        let Some(folded) = fold(&recommender, added.clone()) else {
+            assert!(given.to_string().contains("popular"), "{given}");
+            continue;
+        };
         assert_eq!(folded.users().len(), recommender.users().len() + 2, "{given}");
         assert_eq!(folded.items(), recommender.items());
         let whole = |user| Request { include_seen: true, ..request(user, usize::MAX) };
@@ -153,15 +165,19 @@ fn folded_users_are_what_baskets_of_theirs_would_be() {
         baskets[2].1.extend([item(had), item(other)]);
         for (user, basket) in baskets {
             let user = index(user);
-            let expected = ask_from(&folded, &basket, whole(0)).unwrap();
+            // Ratings are in no basket.
+            let Some(expected) = ask_from(&folded, &basket, whole(0)) else {
+                assert_eq!(given["algorithm"], "biased_mf");
+                continue;
+            };
             assert_eq!(bits(&ask(&folded, whole(user))), bits(&expected), "{given}");
             let mut distinct = basket.clone();
             distinct.sort_unstable();
             distinct.dedup();
             assert_eq!(folded.seen(user), distinct);
             // Solved exactly, so nothing remains to be explained. Of some it is not the items.
-            let by_items =
-                !["content", "knowledge_graph"].contains(&given["algorithm"].as_str().unwrap());
+            let by_items = !["content", "knowledge_graph", "hybrid"]
+                .contains(&given["algorithm"].as_str().unwrap());
             for (item, _) in expected.into_iter().filter(|_| by_items) {
                 let reasons = folded.explain(Some(user), item, &Uninterrupted).unwrap();
                 assert!(reasons.iter().all(|r| matches!(r.because, Because::Item(_))), "{given}");
@@ -177,6 +193,93 @@ fn folded_users_are_what_baskets_of_theirs_would_be() {
         let twice = fold(&fold(&recommender, first.to_vec()).unwrap(), second.to_vec()).unwrap();
         assert!(twice.parts().eq(folded.parts()), "{given}");
     }
+}
+
+/// Their factors are to the bit those that a training with the same items gives whoever has them.
+#[test]
+fn folded_ratings_are_what_the_training_made_of_the_same() {
+    let rows = uneven(60, 90, 900);
+    let data = dataset(rows.clone());
+    let recommender = load(&train(&json!({"algorithm": "biased_mf", "factors": 3}), &data));
+    const LATER: i64 = 1_000_000;
+    // Of each the same again under another id, some of it twice: the mean is the same.
+    let ratings = data.interactions.ratings();
+    let id = |user: usize| match data.interactions.users().get(user as u32) {
+        Some(IdRef::Integer(id)) => id,
+        other => panic!("{other:?}"),
+    };
+    let mut again = Vec::new();
+    for user in 0..ratings.rows() {
+        let (items, values) = ratings.row(user);
+        for (&item, &rating) in items.iter().zip(values) {
+            let Some(IdRef::Integer(item)) = data.interactions.items().get(item) else { panic!() };
+            again.extend(vec![(LATER + id(user), item, rating); 1 + item as usize % 2]);
+        }
+    }
+    let folded = fold(&recommender, again).unwrap();
+    let numbers = |one: &Recommender, user| {
+        let (factors, count) = one.user_factors().unwrap();
+        let user = one.user_index(IdRef::Integer(user)).unwrap() as usize;
+        factors[user * count..][..count].iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+    };
+    for user in 0..ratings.rows() {
+        let before = numbers(&recommender, id(user));
+        assert_eq!(numbers(&folded, id(user)), before);
+        assert_eq!(numbers(&folded, LATER + id(user)), before);
+    }
+    // Rated again, an item counts by the mean of both.
+    let (user, item, _) = rows[0];
+    let known = fold(&recommender, vec![(user, item, 5.0)]).unwrap();
+    let (items, values) =
+        ratings.row(recommender.user_index(IdRef::Integer(user)).unwrap() as usize);
+    let all = items.iter().zip(values).map(|(&other, &rating)| {
+        let Some(IdRef::Integer(other)) = data.interactions.items().get(other) else { panic!() };
+        (LATER, other, if other == item { (rating + 5.0) / 2.0 } else { rating })
+    });
+    let new = fold(&recommender, all.collect()).unwrap();
+    assert_eq!(numbers(&known, user), numbers(&new, LATER));
+    assert_ne!(numbers(&known, user), numbers(&recommender, user));
+}
+
+/// Each member's similarities on one scale, by their weights, without those that know of none.
+#[test]
+fn what_is_similar_for_a_hybrid_is_the_sum_of_what_is_for_its_members() {
+    let data = dataset(uneven(60, 90, 900));
+    let members = [
+        json!({"algorithm": "ease"}),
+        json!({"algorithm": "popular"}),
+        json!({"algorithm": "svd", "factors": 3, "seed": 42}),
+        json!({"algorithm": "item_knn"}),
+    ];
+    let fitted = train(&json!({"algorithm": "hybrid", "validation": 0, "members": members}), &data);
+    let weight = |member: usize| fitted.model["members"][member]["weight"].as_f64().unwrap();
+    let hybrid = load(&fitted);
+    let alone = members.each_ref().map(|given| load(&train(given, &data)));
+    let items = hybrid.items().len();
+    for item in 0..items as u32 {
+        let mut expected = vec![0f64; items];
+        for (member, one) in alone.iter().enumerate() {
+            let Ok(similar) = one.similar_items(item, items, None, &Uninterrupted) else {
+                continue;
+            };
+            let scores: Vec<f64> = similar.iter().map(|&(_, score)| f64::from(score)).collect();
+            let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+            let variance = scores.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+            let deviation = (variance / scores.len() as f64).sqrt();
+            for (&(other, _), score) in similar.iter().zip(scores) {
+                expected[other as usize] += weight(member) * (score - mean) / deviation;
+            }
+        }
+        let similar = hybrid.similar_items(item, items, None, &Uninterrupted).unwrap();
+        assert_eq!(similar.len(), items - 1);
+        for (other, score) in similar {
+            let difference = f64::from(score) - expected[other as usize];
+            assert!(difference.abs() < 1e-5, "{score} {difference}");
+        }
+    }
+    let popular = json!({"algorithm": "hybrid", "validation": 0, "members": [members[1]]});
+    let similar = load(&train(&popular, &data)).similar_items(0, 3, None, &Uninterrupted);
+    assert!(matches!(similar, Err(Error::Unsupported(_))));
 }
 
 #[test]

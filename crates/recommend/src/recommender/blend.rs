@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use teller_numeric::Control;
 use teller_payload::{AlignedBytes, PayloadWriter, SharedBytes};
 
+use super::choice::Choice;
+use super::fold::{Histories, Joining};
 use super::parts::Parts;
-use super::{Because, History, Reason, Recommender, Scoring};
-use crate::Error;
+use super::{Because, History, Reason, Recommender, SIMILAR, Scoring, reason};
 use crate::algorithm::weighting::Weighting;
-use crate::fitted::Part;
+use crate::fitted::seen_payload;
+use crate::{Error, Interactions, Part};
 
 /// The part with the members' weights.
 const PART: &str = "hybrid";
@@ -76,6 +78,11 @@ pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>
 }
 
 impl Blend {
+    /// The members that count, with their weights.
+    fn counting(&self) -> impl Iterator<Item = &(f64, Recommender)> {
+        self.members.iter().filter(|(weight, _)| *weight != 0.0)
+    }
+
     /// What a hybrid stores of its members' weights and of which of them have numbers of their own.
     pub(crate) fn payload(weights: &[f32], members: &[Vec<Part>]) -> AlignedBytes {
         let own = |member: &Vec<Part>| u32::from(own_parts(member, None).next().is_some());
@@ -104,7 +111,7 @@ impl Blend {
         match recommender.history(user) {
             Some(history) => {
                 let mut scores = scores(recommender, history, control)?;
-                let (mean, deviation) = moments(&scores);
+                let (mean, deviation) = moments(scores.iter().copied());
                 scores
                     .iter_mut()
                     .for_each(|score| *score = standard(*score, mean, deviation) as f32);
@@ -150,11 +157,11 @@ fn scores(
 }
 
 /// Mean and standard deviation.
-fn moments(scores: &[f32]) -> (f64, f64) {
+fn moments(scores: impl ExactSizeIterator<Item = f32> + Clone) -> (f64, f64) {
     let count = scores.len().max(1) as f64;
-    let mean = scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count;
-    let square = |&score: &f32| (f64::from(score) - mean) * (f64::from(score) - mean);
-    (mean, (scores.iter().map(square).sum::<f64>() / count).sqrt())
+    let mean = scores.clone().map(f64::from).sum::<f64>() / count;
+    let square = |score: f32| (f64::from(score) - mean) * (f64::from(score) - mean);
+    (mean, (scores.map(square).sum::<f64>() / count).sqrt())
 }
 
 fn standard(score: f32, mean: f64, deviation: f64) -> f64 {
@@ -170,19 +177,70 @@ impl Scoring for Blend {
         Ok(Weighting::Linear)
     }
 
+    fn folds_in(&self) -> Result<Joining, Error> {
+        self.members.iter().try_for_each(|(_, member)| member.folds_in().map(|_| ()))?;
+        Ok(Joining::Sum(Weighting::Linear))
+    }
+
+    /// Folds it in each member, by what that knows of how the items that were had count for it.
+    fn fold(
+        &self,
+        histories: &Histories,
+        data: &Interactions,
+        control: &dyn Control,
+    ) -> Result<Vec<Part>, Error> {
+        let fold = |(_, member): &(f64, Recommender)| Ok(member.fold_in(data, control)?.parts);
+        let members = self.members.iter().map(fold).collect::<Result<Vec<_>, Error>>()?;
+        let seen = seen_payload(&histories.rows.offsets, &histories.rows.columns, None);
+        Ok(Self::parts(&members, Some(&seen)))
+    }
+
+    fn fold_memory(&self, data: &Interactions) -> u64 {
+        self.members.iter().map(|(_, member)| member.fold_in_memory(data)).sum()
+    }
+
     fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {
         let mut sums: Vec<f64> = Vec::new();
-        for (weight, member) in self.members.iter().filter(|(weight, _)| *weight != 0.0) {
+        for (weight, member) in self.counting() {
             control.check()?;
             let weights = weights_of(member, history)?;
             let scores = scores(member, History { weights: &weights, ..history }, control)?;
-            let (mean, deviation) = moments(&scores);
+            let (mean, deviation) = moments(scores.iter().copied());
             sums.resize(scores.len().max(sums.len()), 0.0);
             for (sum, &score) in sums.iter_mut().zip(&scores) {
                 *sum += weight * standard(score, mean, deviation);
             }
         }
         Ok(sums.into_iter().map(|sum| sum as f32).collect())
+    }
+
+    /// As scores are: the weighted sum of what the members that know of similarity say, each brought
+    /// to mean 0 and variance 1 over all other items.
+    fn similar<'c>(
+        &self,
+        item: u32,
+        candidates: Option<&[u32]>,
+        _k: usize,
+        choice: Choice<'c>,
+        control: &dyn Control,
+    ) -> Result<Choice<'c>, Error> {
+        let mut sums: Vec<f64> = Vec::new();
+        for (weight, member) in self.counting() {
+            let similar = match member.similar_items(item, usize::MAX, None, control) {
+                Err(Error::Unsupported(_)) => continue,
+                similar => similar?,
+            };
+            let (mean, deviation) = moments(similar.iter().map(|&(_, score)| score));
+            sums.resize(member.items().len(), 0.0);
+            for (other, score) in similar {
+                sums[other as usize] += weight * standard(score, mean, deviation);
+            }
+        }
+        if sums.is_empty() {
+            return reason::unsupported(SIMILAR);
+        }
+        let sums: Vec<f32> = sums.into_iter().map(|sum| sum as f32).collect();
+        choice.by_scores(&sums, candidates, control)
     }
 
     /// Each member's reasons by its weight, and what its mean takes away.
@@ -193,10 +251,10 @@ impl Scoring for Blend {
         control: &dyn Control,
     ) -> Result<Vec<Reason>, Error> {
         let mut reasons = Vec::new();
-        for (weight, member) in self.members.iter().filter(|(weight, _)| *weight != 0.0) {
+        for (weight, member) in self.counting() {
             let weights = weights_of(member, history)?;
             let history = History { weights: &weights, ..history };
-            let (mean, deviation) = moments(&scores(member, history, control)?);
+            let (mean, deviation) = moments(scores(member, history, control)?.iter().copied());
             if deviation == 0.0 {
                 continue;
             }

@@ -1,17 +1,17 @@
 use std::borrow::Cow;
 
 use teller_numeric::Control;
-use teller_payload::{AlignedBytes, Array, Payload};
+use teller_payload::{Array, Payload};
 
 use super::choice::Choice;
 use super::factors::{self, Factors};
-use super::fold::Histories;
+use super::fold::{Histories, Joining};
 use super::parts::Parts;
 use super::reason::Reason;
 use super::seen::row;
 use super::{History, Scoring};
 use crate::algorithm::weighting::Weighting;
-use crate::{Error, TopK};
+use crate::{Error, Interactions, Part, TopK};
 
 /// The name of the part.
 pub(super) const PART: &str = "content";
@@ -94,15 +94,16 @@ impl Scoring for Content {
         self.factors.choose_for(&self.taste(history, control)?, candidates, k, choice, control)
     }
 
-    fn folds_in(&self) -> bool {
-        true
+    fn folds_in(&self) -> Result<Joining, Error> {
+        Ok(Joining::Sum(self.weighting()?))
     }
 
     fn fold(
         &self,
         histories: &Histories,
+        _data: &Interactions,
         control: &dyn Control,
-    ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
+    ) -> Result<Vec<Part>, Error> {
         self.factors.fold_by(histories, control, |history| self.taste(history, control))
     }
 

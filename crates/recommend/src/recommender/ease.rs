@@ -1,16 +1,23 @@
 use teller_numeric::Control;
-use teller_payload::{Array, Payload};
+use teller_payload::{Array, Payload, PayloadWriter};
 
 use super::choice::Choice;
-use super::parts::Parts;
+use super::fold::{Histories, Joining, part};
+use super::parts::{Parts, Stored, get};
 use super::reason::{Reason, of_items};
 use super::seen::{Seen, row};
 use super::{History, Scoring};
-use crate::Error;
 use crate::algorithm::weighting::Weighting;
+use crate::{Error, Interactions, Part};
 
 /// Numbers read between two questions whether to stop: well under a millisecond.
 const POLL: usize = 1 << 18;
+
+/// The part that tells of whom the weights are, where new interactions were folded in since.
+const TRAINED: &str = "trained_users";
+/// In the place of a user among those whom the training saw, of one who is none of them, or no
+/// longer had the same.
+const STRANGER: u32 = u32::MAX;
 
 /// Weights between items, factored by the users: see `algorithm::ease::by_users`. The weight from
 /// item j to another item i is X_j' M X_i / left_i, with X_i the users of an item.
@@ -21,13 +28,15 @@ struct Ease {
     inverse: Array<f32>,
     regularization: f32,
     left: Array<f32>,
-    /// Items of each user.
-    seen: Seen,
-    /// Users of each item.
+    /// Items of each user whom the training saw.
+    trained: Seen,
+    /// Of each user which of those he is, or [`STRANGER`]; nothing where they are the same.
+    places: Option<Stored<u32>>,
+    /// Users of each item whom the training saw.
     item_users: Payload,
     offsets: Array<u64>,
     users: Array<u32>,
-    /// How many users and items there are.
+    /// How many users the training saw, and how many items there are.
     counts: [usize; 2],
 }
 
@@ -38,20 +47,38 @@ pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>
     }
     let payload = parts.payload("ease")?;
     let wrap = |source| Error::Payload { part: "ease", source };
-    let (n, m) = (parts.users, parts.items);
+    let (inverse, shape) = payload.array("inverse").map_err(wrap)?;
+    let (n, m) = (shape.first().copied().unwrap_or_default(), parts.items);
+    let (trained, places) = match parts.has(TRAINED) {
+        false => (Seen::load(parts, "seen")?, None),
+        true => {
+            let places = parts.array(TRAINED, "places", &[parts.users])?;
+            (Seen::load(&Parts { users: n, ..*parts }, TRAINED)?, Some(places))
+        }
+    };
+    let is_place = |&place: &u32| place == STRANGER || (place as usize) < n;
+    let sound = match &places {
+        Some(places) => get(places).iter().all(is_place),
+        None => n == parts.users,
+    };
+    if shape != [n, n] || !sound {
+        let what = "the weights between items are those of other users";
+        return Err(Error::Inconsistent(what.to_owned()));
+    }
     let regularization = payload.array_of::<f32>("regularization", &[1]).map_err(wrap)?;
     let regularization = payload.get(regularization)[0];
     let item_users = parts.payload("item_users")?;
     let wrap_users = |source| Error::Payload { part: "item_users", source };
     Ok(Some(Box::new(Ease {
-        inverse: payload.array_of("inverse", &[n, n]).map_err(wrap)?,
+        inverse,
         regularization,
         left: payload.array_of("left", &[m]).map_err(wrap)?,
         offsets: item_users.array_of("offsets", &[m + 1]).map_err(wrap_users)?,
         users: item_users.array("users").map_err(wrap_users)?.0,
         payload,
         item_users,
-        seen: Seen::load(parts)?,
+        trained,
+        places,
         counts: [n, m],
     })))
 }
@@ -59,6 +86,29 @@ pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>
 impl Scoring for Ease {
     fn weighting(&self) -> Result<Weighting, Error> {
         Ok(Weighting::Binary)
+    }
+
+    fn folds_in(&self) -> Result<Joining, Error> {
+        Ok(Joining::Sum(self.weighting()?))
+    }
+
+    /// The weights stay those of the users whom the training saw; whoever has something new is served
+    /// by his items, as a basket is.
+    fn fold(
+        &self,
+        histories: &Histories,
+        _data: &Interactions,
+        control: &dyn Control,
+    ) -> Result<Vec<Part>, Error> {
+        control.check()?;
+        let place = |old: Option<u32>| old.and_then(|old| self.place(old)).unwrap_or(STRANGER);
+        let places: Vec<u32> = histories.unchanged.iter().map(|&old| place(old)).collect();
+        let (offsets, items) = self.trained.rows();
+        let mut writer = PayloadWriter::new();
+        writer.array("places", &[places.len()], &places);
+        writer.array("offsets", &[offsets.len()], offsets);
+        writer.array("items", &[items.len()], items);
+        Ok(vec![part(TRAINED, writer.finish())])
     }
 
     fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {
@@ -142,6 +192,16 @@ struct Taste<'a> {
 }
 
 impl Ease {
+    /// Which of the users whom the training saw a user is, if he had then what he has now.
+    fn place(&self, user: u32) -> Option<u32> {
+        match &self.places {
+            None => Some(user),
+            Some(places) => {
+                get(places).get(user as usize).copied().filter(|&place| place != STRANGER)
+            }
+        }
+    }
+
     /// The users of an item.
     fn users(&self, item: u32) -> &[u32] {
         row(&self.item_users, self.offsets, self.users, item)
@@ -176,10 +236,10 @@ impl Ease {
         Ok(reach)
     }
 
-    /// A known user's row of XX'M is that of 1 - M times the regularization, so that nothing is to
+    /// The row of XX'M of a user whom the training saw is that of 1 - M times the regularization, so that nothing is to
     /// be multiplied for it.
     fn taste(&self, history: History<'_>, control: &dyn Control) -> Result<Taste<'_>, Error> {
-        Ok(match history.user {
+        Ok(match history.user.and_then(|user| self.place(user)) {
             Some(user) => Taste { own: 0.0, by_user: self.row(user).into() },
             None => {
                 let mut reach = self.reach(history.items, control)?;
@@ -194,7 +254,7 @@ impl Ease {
         let mut sums = vec![0f32; self.counts[1]];
         let mut until_poll = 0;
         for (user, &number) in (0..).zip(by_user) {
-            let items = self.seen.row(user);
+            let items = self.trained.row(user);
             if until_poll <= items.len() {
                 control.check()?;
                 until_poll = POLL;

@@ -3,19 +3,18 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 use teller_numeric::kernels::{dots, dots_at};
 use teller_numeric::{Control, Isa};
-use teller_payload::AlignedBytes;
 
 use super::choice::Choice;
-use super::fold::Histories;
+use super::fold::{Histories, Joining, part};
 use super::parts::{Parts, Stored, get};
 use super::reason::{Reason, of_items};
 use super::{History, STRANGERS, Scoring, content, graph};
-use crate::Error;
 use crate::algorithm::weighting::Weighting;
 use crate::fitted::matrix;
 use crate::fold_in::FoldIn;
 use crate::index::{Best, ItemIndex};
 use crate::vectors::{cosine, dot, length};
+use crate::{Error, Interactions, Part};
 
 /// Items scored between two looks at the threshold.
 const BLOCK: usize = 256;
@@ -97,15 +96,16 @@ impl Scoring for Factors {
         self.choose_for(&self.taste(history, control)?, candidates, k, choice, control)
     }
 
-    fn folds_in(&self) -> bool {
-        true
+    fn folds_in(&self) -> Result<Joining, Error> {
+        Ok(Joining::Sum(self.weighting()?))
     }
 
     fn fold(
         &self,
         histories: &Histories,
+        _data: &Interactions,
         control: &dyn Control,
-    ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
+    ) -> Result<Vec<Part>, Error> {
         self.fold_by(histories, control, |history| self.taste(history, control))
     }
 
@@ -216,7 +216,7 @@ impl Factors {
         histories: &Histories,
         control: &dyn Control,
         taste: impl Fn(History<'_>) -> Result<Cow<'a, [f32]>, Error> + Sync,
-    ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
+    ) -> Result<Vec<Part>, Error> {
         const USERS: usize = 32;
         let before = get(&self.users);
         let mut users = vec![0f32; histories.unchanged.len() * self.count];
@@ -235,7 +235,7 @@ impl Factors {
             }
             Ok::<_, Error>(())
         })?;
-        Ok(vec![("user_factors", matrix(users, self.count))])
+        Ok(vec![part("user_factors", matrix(users, self.count))])
     }
 
     /// The factors of an item; nothing of one that does not exist.

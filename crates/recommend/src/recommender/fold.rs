@@ -8,12 +8,24 @@ use std::sync::Arc;
 use teller_numeric::Control;
 use teller_payload::AlignedBytes;
 
-use super::{Recommender, reason};
+use super::{Recommender, Scoring, reason};
 use crate::algorithm::weighting::Weighting;
 use crate::csr::{Csr, POLL};
 use crate::fitted::{FittedRecommender, Part, popularity_payload, seen_payload};
 use crate::ids::IdsBuilder;
 use crate::{Error, IdRef, IdsView, Interactions};
+
+/// What foldings ask of an algorithm.
+pub(super) const FOLDING: &str = "take in new interactions";
+
+/// How what is new of a user joins what he had.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Joining {
+    /// Amounts of an item add up, and the sum counts so.
+    Sum(Weighting),
+    /// Of ratings of an item the mean counts.
+    Mean,
+}
 
 /// What all users had, those whom the model knew and new ones.
 pub(super) struct Histories {
@@ -35,9 +47,9 @@ struct Counts {
 impl Recommender {
     /// The recommender that also knows these interactions: of users whom it knew, which are added to
     /// what they had, and of new ones. Items stay as they are, and interactions with items that it
-    /// does not know are only counted, in the metrics. A user gets the numbers that
-    /// [`Self::recommend_from`] finds for all that he has now; those without anything new keep
-    /// theirs. Runs on the ambient rayon pool.
+    /// does not know are only counted, in the metrics. A user gets the numbers that a training with
+    /// these items would give him for all that he has now, those of [`Self::recommend_from`] where
+    /// baskets are served; those without anything new keep theirs. Runs on the ambient rayon pool.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where the items' numbers hang on the users, [`Error::Older`] where the
@@ -48,17 +60,14 @@ impl Recommender {
         data: &Interactions,
         control: &dyn Control,
     ) -> Result<FittedRecommender, Error> {
-        let Some(scoring) = self.scoring.as_ref().filter(|scoring| scoring.folds_in()) else {
-            return reason::unsupported("take in new interactions");
-        };
-        let weighting = scoring.weighting()?;
+        let (scoring, joining) = self.folds_in()?;
         same_kind("user", data.users(), self.users())?;
         same_kind("item", data.items(), self.items())?;
-        let (ids, histories, counts) = self.histories(data, weighting, control)?;
+        let (ids, histories, counts) = self.histories(data, joining, control)?;
         if counts.new_users + counts.changed_users == 0 {
             return Err(Error::NoRows("interactions with items that the model knows"));
         }
-        let mut parts = scoring.fold(&histories, control)?;
+        let mut made = scoring.fold(&histories, data, control)?;
         let Histories { rows: Csr { offsets, columns, values }, .. } = histories;
         let mut popularity = vec![0u32; self.items().len()];
         columns.iter().for_each(|&item| popularity[item as usize] += 1);
@@ -74,15 +83,11 @@ impl Recommender {
             ("unknown_interactions", counts.unknown_interactions as f64),
         ];
         let weights = scoring.needs_weights().then_some(&values[..]);
-        parts.extend([
-            ("user_ids", ids),
-            ("seen", seen_payload(&offsets, &columns, weights)),
-            ("popularity", popularity_payload(&popularity)),
+        made.extend([
+            part("user_ids", ids),
+            part("seen", seen_payload(&offsets, &columns, weights)),
+            part("popularity", popularity_payload(&popularity)),
         ]);
-        let mut made: Vec<Part> = Vec::new();
-        for (name, part) in parts {
-            made.push((Cow::Borrowed(name), Arc::new(part)));
-        }
         for (name, stored) in self.parts() {
             control.check()?;
             if made.iter().all(|(other, _)| other != name) {
@@ -93,21 +98,33 @@ impl Recommender {
         Ok(FittedRecommender::of_parts(metrics, made))
     }
 
+    /// What takes new interactions in, and how those join what there was.
+    pub(super) fn folds_in(&self) -> Result<(&dyn Scoring, Joining), Error> {
+        match &self.scoring {
+            Some(scoring) => Ok((&**scoring, scoring.folds_in()?)),
+            None => reason::unsupported(FOLDING),
+        }
+    }
+
     /// Bytes that [`Self::fold_in`] takes, its result included.
     pub fn fold_in_memory(&self, data: &Interactions) -> u64 {
         let stored: usize = self.parts().map(|(_, part)| part.len()).sum();
-        let factors = self.user_factors().map_or(0, |(_, count)| count);
-        let added = data.len() * 8 + data.users().len() * (24 + 4 * factors);
-        2 * (stored + added) as u64 + data.users().text_bytes()
+        let added = (data.len() * 8 + data.users().len() * 24) as u64;
+        let numbers = self.scoring.as_ref().map_or(0, |scoring| scoring.fold_memory(data));
+        2 * (stored as u64 + added + numbers) + data.users().text_bytes()
     }
 
     fn histories(
         &self,
         data: &Interactions,
-        weighting: Weighting,
+        joining: Joining,
         control: &dyn Control,
     ) -> Result<(AlignedBytes, Histories, Counts), Error> {
         let mut counts = Counts::default();
+        let given = match joining {
+            Joining::Sum(_) => Cow::Borrowed(data.by_user()),
+            Joining::Mean => data.ratings(),
+        };
         let items: Vec<Option<u32>> = (0..data.items().len() as u32)
             .map(|item| data.items().get(item).and_then(|id| self.item_index(id)))
             .collect();
@@ -128,8 +145,7 @@ impl Recommender {
             let known = order.is_le().then_some(old);
             let (had, weights) =
                 known.map_or((&[][..], &[][..]), |user| (self.seen(user), self.seen.weights(user)));
-            let added =
-                if order.is_ge() { data.by_user().row(new as usize) } else { (&[][..], &[][..]) };
+            let added = if order.is_ge() { given.row(new as usize) } else { (&[][..], &[][..]) };
             old += u32::from(order.is_le());
             new += u32::from(order.is_ge());
             if until_poll <= had.len() + added.0.len() {
@@ -156,10 +172,31 @@ impl Recommender {
             let weights = weights.iter().copied().chain(std::iter::repeat(1.0));
             let had = had.iter().copied().zip(weights);
             let added = first.into_iter().chain(added);
-            merge(&mut rows, had, added, weighting);
+            merge(&mut rows, had, added, joining);
         }
         Ok((ids.finish().payload(), Histories { rows, unchanged }, counts))
     }
+}
+
+impl Joining {
+    /// What an item counts of which there was so much, as it counted, and is so much more, as it was
+    /// given.
+    fn join(self, counted: Option<f32>, added: f32) -> f32 {
+        match (self, counted) {
+            (Self::Sum(weighting), None) => weighting.count(added),
+            (Self::Sum(weighting), Some(counted)) => {
+                let sum = f64::from(weighting.uncount(counted)) + f64::from(added);
+                weighting.count((sum as f32).min(f32::MAX))
+            }
+            (Self::Mean, None) => added,
+            (Self::Mean, Some(rating)) => ((f64::from(rating) + f64::from(added)) / 2.0) as f32,
+        }
+    }
+}
+
+/// A part of a name.
+pub(super) fn part(name: &'static str, bytes: AlignedBytes) -> Part {
+    (Cow::Borrowed(name), Arc::new(bytes))
 }
 
 /// Adds a row of what was had, as it counts, and what is added to it, as it was given.
@@ -167,7 +204,7 @@ fn merge(
     rows: &mut Csr,
     had: impl Iterator<Item = (u32, f32)>,
     added: impl Iterator<Item = (u32, f32)>,
-    weighting: Weighting,
+    joining: Joining,
 ) {
     let (mut had, mut added) = (had.peekable(), added.peekable());
     loop {
@@ -179,14 +216,11 @@ fn merge(
             }
             (before, Some((item, weight))) => {
                 added.next();
-                match before {
-                    Some((same, counted)) if same == item => {
-                        had.next();
-                        let sum = f64::from(weighting.uncount(counted)) + f64::from(weight);
-                        (item, weighting.count((sum as f32).min(f32::MAX)))
-                    }
-                    _ => (item, weighting.count(weight)),
+                let counted = before.filter(|&(same, _)| same == item).map(|(_, counted)| counted);
+                if counted.is_some() {
+                    had.next();
                 }
+                (item, joining.join(counted, weight))
             }
             // What was had is less than nothing that is added: it was taken above.
             (Some(_), None) => break,

@@ -1,18 +1,18 @@
 use teller_numeric::Control;
 use teller_numeric::activations::sigmoid;
-use teller_payload::{AlignedBytes, Array, Payload, PayloadError};
+use teller_payload::{Array, Payload, PayloadError};
 
 use super::choice::Choice;
 use super::factors::{self, Factors, row as numbers};
-use super::fold::Histories;
+use super::fold::{Histories, Joining};
 use super::parts::Parts;
 use super::reason::{Place, Reason};
 use super::seen::row;
 use super::{History, Scoring};
-use crate::Error;
 use crate::algorithm::knowledge_graph::embedding::{Triple, TripleModel};
 use crate::algorithm::weighting::Weighting;
 use crate::vectors::dot;
+use crate::{Error, Interactions, Part};
 
 /// The name of the part.
 pub(super) const PART: &str = "graph";
@@ -129,16 +129,17 @@ impl Scoring for KnowledgeGraph {
         self.factors.weighting()
     }
 
-    fn folds_in(&self) -> bool {
-        true
+    fn folds_in(&self) -> Result<Joining, Error> {
+        Ok(Joining::Sum(self.weighting()?))
     }
 
     fn fold(
         &self,
         histories: &Histories,
+        data: &Interactions,
         control: &dyn Control,
-    ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
-        self.factors.fold(histories, control)
+    ) -> Result<Vec<Part>, Error> {
+        self.factors.fold(histories, data, control)
     }
 
     fn factors(&self) -> Option<[(&[f32], usize); 2]> {

@@ -1,6 +1,7 @@
 use teller_numeric::Control;
 
 use super::choice::Choice;
+use super::fold::Joining;
 use super::parts::{Parts, Stored, get};
 use super::reason::{Reason, of_items};
 use super::{History, Scoring};
@@ -66,8 +67,8 @@ impl Scoring for ItemWeights {
         }
     }
 
-    fn folds_in(&self) -> bool {
-        true
+    fn folds_in(&self) -> Result<Joining, Error> {
+        Ok(Joining::Sum(self.weighting()?))
     }
 
     fn explain(

@@ -19,13 +19,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use teller_numeric::Control;
-use teller_payload::{AlignedBytes, SharedBytes};
+use teller_payload::SharedBytes;
 
 use crate::algorithm::weighting::Weighting;
 use crate::ids::StoredIds;
-use crate::{Error, IdRef, IdsView, Part, TopK};
+use crate::{Error, IdRef, IdsView, Interactions, Part, TopK};
 use choice::Choice;
-use fold::Histories;
+use fold::{FOLDING, Histories, Joining};
 use parts::{Parts, Stored, Whole, get};
 use seen::Seen;
 
@@ -63,6 +63,9 @@ pub struct Recommender {
 /// The part of a recommender for which the latest users of an item count most.
 pub(crate) const RECENT: &str = "recent_popularity";
 
+/// What similar items ask of an algorithm.
+const SIMILAR: &str = "find similar items";
+
 /// What baskets ask of an algorithm.
 const STRANGERS: &str = "serve whom it was not trained on";
 
@@ -89,18 +92,27 @@ trait Scoring: Debug + Send + Sync {
         reason::unsupported(STRANGERS)
     }
 
-    /// Whether users may come and change while the items' numbers stay.
-    fn folds_in(&self) -> bool {
-        false
+    /// How what users take anew joins what they had, where users may come and change while the
+    /// items' numbers stay.
+    fn folds_in(&self) -> Result<Joining, Error> {
+        reason::unsupported(FOLDING)
     }
 
-    /// The numbers of the users, where there are any, when these are their histories.
+    /// The numbers of the users, where there are any, when these are their histories, in which `data`
+    /// is new.
     fn fold(
         &self,
         _histories: &Histories,
+        _data: &Interactions,
         _control: &dyn Control,
-    ) -> Result<Vec<(&'static str, AlignedBytes)>, Error> {
+    ) -> Result<Vec<Part>, Error> {
         Ok(Vec::new())
+    }
+
+    /// Bytes that its users' numbers may take beside those that there are, when `data` is folded in.
+    fn fold_memory(&self, data: &Interactions) -> u64 {
+        let users = data.users().len() as u64;
+        self.factors().map_or(0, |[(_, count), _]| 4 * count as u64 * users)
     }
 
     /// The scores of all items for somebody with a history that is not empty.
@@ -141,7 +153,7 @@ trait Scoring: Debug + Send + Sync {
         _choice: Choice<'c>,
         _control: &dyn Control,
     ) -> Result<Choice<'c>, Error> {
-        reason::unsupported("find similar items")
+        reason::unsupported(SIMILAR)
     }
 
     /// The rating that a user, or an unknown one, would give an item, or an unknown one, where
@@ -185,7 +197,7 @@ impl Recommender {
         let users = StoredIds::load("user_ids", parts(0, 0).required("user_ids")?)?;
         let items = StoredIds::load("item_ids", parts(0, 0).required("item_ids")?)?;
         let parts = parts(users.view().len(), items.view().len());
-        let seen = Seen::load(&parts)?;
+        let seen = Seen::load(&parts, "seen")?;
         let popularity = parts.array("popularity", "popularity", &[parts.items])?;
         let recent = (parts.has(RECENT))
             .then(|| parts.array(RECENT, "popularity", &[parts.items]))
@@ -365,7 +377,7 @@ impl Recommender {
         candidates: Option<&[u32]>,
         control: &dyn Control,
     ) -> Result<Vec<(u32, f32)>, Error> {
-        let Some(scoring) = &self.scoring else { return reason::unsupported("find similar items") };
+        let Some(scoring) = &self.scoring else { return reason::unsupported(SIMILAR) };
         if item as usize >= self.items().len() {
             return Ok(Vec::new());
         }

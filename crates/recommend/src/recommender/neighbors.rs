@@ -2,6 +2,7 @@ use teller_numeric::Control;
 use teller_payload::{Array, Payload};
 
 use super::choice::Choice;
+use super::fold::Joining;
 use super::parts::Parts;
 use super::reason::{Reason, of_items};
 use super::seen::row;
@@ -88,8 +89,8 @@ impl Scoring for Neighbors {
         Ok(choice)
     }
 
-    fn folds_in(&self) -> bool {
-        true
+    fn folds_in(&self) -> Result<Joining, Error> {
+        Ok(Joining::Sum(self.weighting()?))
     }
 
     fn explain(

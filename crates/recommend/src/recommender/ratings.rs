@@ -1,12 +1,16 @@
+use std::borrow::Cow;
+
 use teller_numeric::Control;
 
 use super::choice::Choice;
 use super::factors::{Factors, open, row};
+use super::fold::{FOLDING, Histories, Joining};
 use super::parts::Parts;
 use super::reason::Reason;
 use super::{History, Scoring};
-use crate::Error;
+use crate::algorithm::biased_mf::StoredItems;
 use crate::vectors::{cosine, dot, length};
+use crate::{Error, Interactions, Part};
 
 /// Items compared between two questions whether to stop.
 const POLL: usize = 1 << 14;
@@ -19,6 +23,8 @@ struct Ratings {
     mean: f32,
     /// The least and the greatest rating that there was.
     range: [f32; 2],
+    /// Versions from before 0.5.0 have none.
+    known: Option<StoredItems>,
 }
 
 /// Opens the factors of ratings.
@@ -37,12 +43,29 @@ pub(super) fn load(parts: &Parts<'_>) -> Result<Option<Box<dyn Scoring>>, Error>
     if !sound {
         return Err(Error::Inconsistent("the ratings have no mean, range or biases".to_owned()));
     }
-    Ok(Some(Box::new(Ratings { factors, mean, range })))
+    let known = StoredItems::load(&payload, parts.items, factors.count).map_err(wrap)?;
+    Ok(Some(Box::new(Ratings { factors, mean, range, known })))
 }
 
 impl Scoring for Ratings {
     fn needs_weights(&self) -> bool {
         true
+    }
+
+    fn folds_in(&self) -> Result<Joining, Error> {
+        self.known.as_ref().map(|_| Joining::Mean).ok_or(Error::Older(FOLDING))
+    }
+
+    fn fold(
+        &self,
+        histories: &Histories,
+        _data: &Interactions,
+        control: &dyn Control,
+    ) -> Result<Vec<Part>, Error> {
+        let known = self.known.as_ref().ok_or(Error::Older(FOLDING))?;
+        self.factors.fold_by(histories, control, |history| {
+            Ok(Cow::Owned(known.user((history.items, history.weights), control)?))
+        })
     }
 
     fn scores(&self, history: History<'_>, control: &dyn Control) -> Result<Vec<f32>, Error> {
@@ -109,26 +132,26 @@ impl Scoring for Ratings {
 
 /// One side's part of a rating.
 #[derive(Default)]
-struct Part<'a> {
+struct Side<'a> {
     bias: f32,
     factors: &'a [f32],
 }
 
 impl Ratings {
     /// An unknown user is the mean one.
-    fn user(&self, user: Option<u32>) -> Part<'_> {
+    fn user(&self, user: Option<u32>) -> Side<'_> {
         let row = user.map_or(&[][..], |user| row(self.factors.users(), user, self.factors.count));
         match row {
-            [factors @ .., bias, _] => Part { bias: *bias, factors },
-            _ => Part { bias: self.mean, factors: &[] },
+            [factors @ .., bias, _] => Side { bias: *bias, factors },
+            _ => Side { bias: self.mean, factors: &[] },
         }
     }
 
-    fn item(&self, item: Option<u32>) -> Part<'_> {
+    fn item(&self, item: Option<u32>) -> Side<'_> {
         let row = item.map_or(&[][..], |item| row(self.factors.items(), item, self.factors.count));
         match row {
-            [factors @ .., _, bias] => Part { bias: *bias, factors },
-            _ => Part::default(),
+            [factors @ .., _, bias] => Side { bias: *bias, factors },
+            _ => Side::default(),
         }
     }
 }

@@ -13,10 +13,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn load(parts: &Parts<'_>) -> Result<Self, Error> {
+    /// Reads `part`, which is "seen" unless it tells of other users than the recommender's.
+    pub(super) fn load(parts: &Parts<'_>, part: &'static str) -> Result<Self, Error> {
         let (n, m) = (parts.users, parts.items);
-        let payload = parts.payload("seen")?;
-        let wrap = |source| Error::Payload { part: "seen", source };
+        let payload = parts.payload(part)?;
+        let wrap = |source| Error::Payload { part, source };
         let offsets = payload.array_of::<u64>("offsets", &[n + 1]).map_err(wrap)?;
         let (items, shape) = payload.array::<u32>("items").map_err(wrap)?;
         let count: usize = shape.iter().product();
@@ -43,6 +44,11 @@ impl Seen {
             }
         }
         Ok(seen)
+    }
+
+    /// Where each user's items begin, and the items.
+    pub(super) fn rows(&self) -> (&[u64], &[u32]) {
+        (self.payload.get(self.offsets), self.payload.get(self.items))
     }
 
     /// A user's items, ascending.

@@ -71,7 +71,7 @@ fn baskets_of_all_shapes() {
 
 #[test]
 fn similar_items_are_of_the_same_group() {
-    for algorithm in ["als", "svd", "ease", "item_knn"] {
+    for algorithm in ["als", "svd", "ease", "item_knn", "hybrid"] {
         let mut client = trained(algorithm);
         for item in 1..=10 {
             let mut got = items(&mut client, &format!("similar_items({item}, 4, 'shop')"));

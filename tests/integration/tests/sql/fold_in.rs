@@ -26,7 +26,7 @@ fn fold(client: &mut Client) -> i32 {
 
 #[test]
 fn known_and_new_users_are_served_by_a_new_version() {
-    for algorithm in ["als", "svd", "item_knn", "ease"] {
+    for algorithm in ["als", "svd", "item_knn", "ease", "hybrid"] {
         let mut client = trained(algorithm);
         let others = "SELECT count(*), sum(score::float8) FROM generate_series(2, 40) u,
                           LATERAL teller.recommend(u, 10, 'shop') r";
@@ -68,6 +68,43 @@ fn known_and_new_users_are_served_by_a_new_version() {
         client.run("SELECT teller.rollback('shop')");
         assert_eq!(items(&mut client, "recommend(1, 100, 'shop')").len(), 6, "{algorithm}");
     }
+}
+
+#[test]
+fn ratings_of_new_users_are_taken_in() {
+    let mut client = Database::new().connect();
+    client.run(
+        "CREATE TABLE ratings AS
+             SELECT u::bigint AS user_id, i::bigint AS item_id,
+                 CASE WHEN (u <= 20) = (i <= 5) THEN 5.0 ELSE 1.0 END AS weight
+             FROM generate_series(1, 40) u, generate_series(1, 10) i WHERE (u * 7 + i) % 3 <> 0",
+    );
+    client.run(
+        r#"SELECT teller.train('shop', 'recommendation', 'SELECT * FROM ratings',
+               '{"algorithm": "biased_mf", "factors": 2}')"#,
+    );
+    // Whoever rates as user 1 does is predicted as he is.
+    client.run(
+        "SELECT teller.fold_in('shop',
+             'SELECT 77 AS user_id, item_id, weight FROM ratings WHERE user_id = 1')",
+    );
+    let alike: bool = client.value(
+        "SELECT bool_and(teller.predict_rating(1, i, 'shop') = teller.predict_rating(77, i, 'shop'))
+         FROM generate_series(1, 10) i",
+    );
+    assert!(alike);
+    let predicted = |client: &mut Client, item: i64| -> f32 {
+        client.value(&format!("SELECT teller.predict_rating(78, {item}, 'shop')"))
+    };
+    client.run(
+        "SELECT teller.fold_in('shop', 'SELECT * FROM (VALUES (78, 6, 5.0), (78, 7, 5.0),
+             (78, 1, 1.0)) v (user_id, item_id, weight)')",
+    );
+    assert!(predicted(&mut client, 8) > predicted(&mut client, 2) + 1.0);
+    client.refused(
+        "SELECT * FROM teller.recommend_from(ARRAY[1], 3, 'shop')",
+        &SqlState::FEATURE_NOT_SUPPORTED,
+    );
 }
 
 #[test]

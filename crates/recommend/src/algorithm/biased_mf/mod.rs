@@ -10,26 +10,28 @@
 //! of the other side, A = prior + sum E[hh'] / noise and b = sum E[h (r - bias)] / noise with
 //! h = [1, factors]; that row then has the covariance A^-1 and the mean A^-1 b.
 
+mod rows;
+mod users;
+
 use std::time::Instant;
 
 use rayon::prelude::*;
 use teller_numeric::{
-    Cancelled, CheckpointBytes, Control, Isa, Moment, OptionError, Options, Step, Stream,
+    Cancelled, CheckpointBytes, Control, Moment, OptionError, Options, Step, Stream,
 };
 use teller_payload::{CheckpointError, PayloadWriter, SharedBytes, TrainingKey};
 
 use super::{Algorithm, Size};
 use crate::csr::Csr;
-use crate::dense::{cholesky, cholesky_inverse};
 use crate::fitted::{FittedFactors, Numbers};
 use crate::{Dataset, Error, FittedRecommender, index};
+use rows::{Given, ROWS, Shape, solve};
+use users::{Items, Place, Scale, Start};
+
+pub(crate) use users::StoredItems;
 
 /// Grows whenever a training's numbers or the checkpoint's arrays change their meaning.
 const REVISION: u32 = 1;
-/// Rows that one task solves.
-const ROWS: usize = 32;
-/// Interactions of one row between two questions whether to stop.
-const POLL: usize = 1 << 13;
 /// Variances of the noise and of the priors stay above this part of that of the ratings.
 const LEAST_VARIANCE: f64 = 1e-6;
 
@@ -67,28 +69,16 @@ impl BiasedMfParams {
         Shape { width: self.factors + 1 }
     }
 
+    /// Bytes of what all starts know of the items.
+    fn known_of_items(&self, size: &Size) -> u64 {
+        let each = self.shape().len() as u64;
+        size.items.saturating_mul(4 * each).saturating_mul(self.starts as u64)
+    }
+
     /// Numbers of a user or item as they are stored: the factors of all starts, and two for the
     /// biases.
     fn count(&self) -> usize {
         self.starts * self.factors + 2
-    }
-}
-
-/// Where the numbers of a row lie: E[z], then the upper triangle of E[zz'] row by row.
-#[derive(Clone, Copy)]
-struct Shape {
-    /// Numbers of z.
-    width: usize,
-}
-
-impl Shape {
-    fn len(self) -> usize {
-        self.width + self.width * (self.width + 1) / 2
-    }
-
-    /// Where E[z_i z_j] lies, i <= j.
-    fn square(self, i: usize, j: usize) -> usize {
-        self.width + i * self.width - i * (i + 1) / 2 + j
     }
 }
 
@@ -112,18 +102,18 @@ impl Algorithm for BiasedMfParams {
 
     fn working_memory(&self, size: &Size) -> u64 {
         let each = self.shape().len() as u64;
-        let of_items = size.items.saturating_mul(4 * each).saturating_mul(self.starts as u64);
-        // Both matrices of ratings, what is known of users and, of each start and once more in a
-        // checkpoint, of items, and the factors.
+        // Both matrices of ratings, what is known of users and, of each start, of items, and the
+        // factors. What a checkpoint takes is taken by what is stored when there are no more of them.
         (size.matrix().saturating_mul(2))
             .saturating_add(size.users.saturating_mul(4 * each))
-            .saturating_add(of_items.saturating_mul(2))
+            .saturating_add(self.known_of_items(size))
             .saturating_add(size.numbers(self.count()))
     }
 
     fn stored_memory(&self, size: &Size) -> u64 {
         let count = self.count();
-        size.numbers(count).saturating_add(index::bytes_needed(size.items, count as u64))
+        (size.numbers(count).saturating_add(index::bytes_needed(size.items, count as u64)))
+            .saturating_add(self.known_of_items(size))
     }
 
     fn fit(
@@ -179,15 +169,18 @@ impl Algorithm for BiasedMfParams {
             users: vec![0f32; by_user.rows() * count],
             items: vec![0f32; by_item.rows() * count],
         };
+        let start = |member| Start { given: Member::of_users(member), items: &member.items };
+        let items = Items { shape, scale, starts: members.iter().map(start).collect() };
+        factors.users.par_chunks_mut(ROWS * count).enumerate().try_for_each(|(chunk, users)| {
+            control.check()?;
+            for (i, user) in users.chunks_exact_mut(count).enumerate() {
+                user.copy_from_slice(&items.user(by_user.row(chunk * ROWS + i), control)?);
+            }
+            Ok::<_, Cancelled>(())
+        })?;
         for (at, member) in members.iter().enumerate() {
-            solve(shape, &by_user, &member.items, member.of_users(), &mut users, control)?;
             let place = Place { member: at, of: self.starts, count };
-            scale.put(shape, &users, place, count - 2, &mut factors.users);
             scale.put(shape, &member.items, place, count - 1, &mut factors.items);
-        }
-        for row in factors.users.chunks_exact_mut(count) {
-            row[count - 2] = (scale.mean + f64::from(row[count - 2])) as f32;
-            row[count - 1] = 1.0;
         }
         factors.items.chunks_exact_mut(count).for_each(|row| row[count - 2] = 1.0);
         let loss = loss(&members);
@@ -196,63 +189,19 @@ impl Algorithm for BiasedMfParams {
             return Err(Error::Diverged { algorithm: "biased_mf", step, loss: f64::INFINITY });
         }
         let mut numbers = Numbers::factors(factors, [("loss", loss)], control)?;
-        let (mean, range) = ([scale.mean as f32], scale.range);
+        let range = ratings.values.iter();
+        let range = range.fold([f32::INFINITY, 0.0], |[low, high], &x| [low.min(x), high.max(x)]);
+        let (mean, variances) = ([scale.mean as f32], items.variances());
+        let in_double = [scale.mean, scale.deviation];
         let mut writer = PayloadWriter::new();
         writer.array("mean", &[1], &mean);
         writer.array("range", &[2], &range);
+        StoredItems::write(&items, (&variances, &in_double), &mut writer);
         numbers.parts.push(("ratings", writer.finish()));
         numbers.weights = Some(ratings.values.clone());
         numbers.metrics.push(("mean_rating", scale.mean));
         Ok(FittedRecommender::new(dataset, numbers))
     }
-}
-
-/// What turns ratings into numbers of mean 0 and variance 1.
-struct Scale {
-    mean: f64,
-    deviation: f64,
-    /// The least and the greatest rating.
-    range: [f32; 2],
-}
-
-impl Scale {
-    fn of(ratings: &[f32]) -> Self {
-        let count = ratings.len().max(1) as f64;
-        let mean = ratings.iter().map(|&rating| f64::from(rating)).sum::<f64>() / count;
-        let squares = ratings.iter().map(|&rating| (f64::from(rating) - mean).powi(2));
-        let deviation = (squares.sum::<f64>() / count).sqrt();
-        let range =
-            ratings.iter().fold([f32::INFINITY, 0.0], |[low, high], &x| [low.min(x), high.max(x)]);
-        Self { mean, deviation: if deviation > 0.0 { deviation } else { 1.0 }, range }
-    }
-
-    fn standard(&self, rating: f32) -> f32 {
-        ((f64::from(rating) - self.mean) / self.deviation) as f32
-    }
-
-    /// Puts a start's factors in their place, and adds its part of the bias, so that the products
-    /// of all add up to the mean.
-    fn put(&self, shape: Shape, rows: &[f32], place: Place, bias: usize, out: &mut [f32]) {
-        let width = shape.width - 1;
-        let part = self.deviation / place.of as f64;
-        let rows = rows.chunks_exact(shape.len());
-        for (row, out) in rows.zip(out.chunks_exact_mut(place.count)) {
-            out[bias] += (f64::from(row[0]) * part) as f32;
-            let factors = &mut out[place.member * width..][..width];
-            for (out, &x) in factors.iter_mut().zip(&row[1..shape.width]) {
-                *out = (f64::from(x) * part.sqrt()) as f32;
-            }
-        }
-    }
-}
-
-/// Where a start's factors go.
-#[derive(Clone, Copy)]
-struct Place {
-    member: usize,
-    of: usize,
-    /// Numbers of a row of all.
-    count: usize,
 }
 
 /// One of the factorizations on its way.
@@ -263,13 +212,6 @@ struct Member {
     priors: [Vec<f64>; 2],
     /// What is known of the items; of the users it follows from that.
     items: Vec<f32>,
-}
-
-/// What the rows of a side are solved with.
-#[derive(Clone, Copy)]
-struct Given<'a> {
-    priors: &'a [f64],
-    noise: f64,
 }
 
 impl Member {
@@ -375,144 +317,4 @@ fn read_checkpoint(
         Ok(Member { noise: noise[0], priors: [users.to_vec(), of_items.to_vec()], items })
     });
     Ok((got as u32, members.collect::<Result<_, CheckpointError>>()?))
-}
-
-/// What a side's rows add up to.
-struct Sums {
-    /// Expected squared errors of all ratings, in all.
-    error: f64,
-    /// E[z^2] in all.
-    squares: Vec<f64>,
-}
-
-/// Solves the rows of one side into `solved`, with what is known of the `other` one.
-fn solve(
-    shape: Shape,
-    ratings: &Csr,
-    other: &[f32],
-    given: Given<'_>,
-    solved: &mut [f32],
-    control: &dyn Control,
-) -> Result<Sums, Cancelled> {
-    let len = shape.len();
-    let parts = solved
-        .par_chunks_mut(ROWS * len)
-        .enumerate()
-        .map(|(chunk, solved)| {
-            control.check()?;
-            let mut sums = Sums { error: 0.0, squares: vec![0f64; shape.width] };
-            let mut row = Row::new(shape);
-            for (i, out) in solved.chunks_exact_mut(len).enumerate() {
-                row.gather(ratings.row(chunk * ROWS + i), other, control)?;
-                row.solve(given, out, &mut sums);
-            }
-            Ok(sums)
-        })
-        .collect::<Result<Vec<_>, Cancelled>>()?;
-    let mut all = Sums { error: 0.0, squares: vec![0f64; shape.width] };
-    for part in parts {
-        all.error += part.error;
-        all.squares.iter_mut().zip(part.squares).for_each(|(all, part)| *all += part);
-    }
-    Ok(all)
-}
-
-/// Sums over the ratings of one row.
-struct Row {
-    shape: Shape,
-    isa: Isa,
-    /// How many.
-    count: f64,
-    /// Of all that is known of the other side's rows.
-    known: Vec<f64>,
-    /// Of E[z] times the rating.
-    rated: Vec<f64>,
-    /// Of the ratings and their squares.
-    ratings: [f64; 2],
-}
-
-impl Row {
-    fn new(shape: Shape) -> Self {
-        let (known, rated) = (vec![0f64; shape.len()], vec![0f64; shape.width]);
-        Self { shape, isa: Isa::detect(), count: 0.0, known, rated, ratings: [0.0; 2] }
-    }
-
-    fn gather(
-        &mut self,
-        (columns, ratings): (&[u32], &[f32]),
-        other: &[f32],
-        control: &dyn Control,
-    ) -> Result<(), Cancelled> {
-        self.known.fill(0.0);
-        self.rated.fill(0.0);
-        self.ratings = [0.0; 2];
-        self.count = columns.len() as f64;
-        let len = self.shape.len();
-        for (columns, ratings) in columns.chunks(POLL).zip(ratings.chunks(POLL)) {
-            if columns.len() == POLL {
-                control.check()?;
-            }
-            for (&column, &rating) in columns.iter().zip(ratings) {
-                let row = &other[column as usize * len..][..len];
-                let rating = f64::from(rating);
-                self.ratings[0] += rating;
-                self.ratings[1] += rating * rating;
-                self.isa.vectorize(add, (row, rating, &mut self.known, &mut self.rated));
-            }
-        }
-        Ok(())
-    }
-
-    fn solve(&self, given: Given<'_>, out: &mut [f32], sums: &mut Sums) {
-        let Self { shape, known, rated, .. } = self;
-        let n = shape.width;
-        // Sum of E[hh'], where h is z with 1 in the place of the bias.
-        let hh = |i: usize, j: usize| match (i.min(j), i.max(j)) {
-            (0, 0) => self.count,
-            (0, j) => known[j],
-            (i, j) => known[shape.square(i, j)],
-        };
-        // Sum of E[h (r - bias)], and of E[(r - bias)^2].
-        let targets: Vec<f64> = (0..n)
-            .map(|i| match i {
-                0 => self.ratings[0] - known[0],
-                i => rated[i] - known[shape.square(0, i)],
-            })
-            .collect();
-        let square = self.ratings[1] - 2.0 * rated[0] + known[shape.square(0, 0)];
-        let mut matrix = vec![0f64; n * n];
-        for i in 0..n {
-            for j in 0..n {
-                matrix[i * n + j] = hh(i, j) / given.noise;
-            }
-            matrix[i * n + i] += 1.0 / given.priors[i];
-        }
-        cholesky(&mut matrix, n);
-        let covariance = cholesky_inverse(&matrix, n);
-        let mean: Vec<f64> = covariance
-            .chunks_exact(n)
-            .map(|row| row.iter().zip(&targets).map(|(c, b)| c * b).sum::<f64>() / given.noise)
-            .collect();
-        let second = |i: usize, j: usize| covariance[i * n + j] + mean[i] * mean[j];
-        let mut error = square;
-        for i in 0..n {
-            out[i] = mean[i] as f32;
-            error -= 2.0 * mean[i] * targets[i];
-            for j in i..n {
-                out[shape.square(i, j)] = second(i, j) as f32;
-                let twice = if i == j { 1.0 } else { 2.0 };
-                error += twice * second(i, j) * hh(i, j);
-            }
-            sums.squares[i] += second(i, i);
-        }
-        sums.error += error.max(0.0);
-    }
-}
-
-type Adding<'a> = (&'a [f32], f64, &'a mut Vec<f64>, &'a mut Vec<f64>);
-
-#[inline(always)]
-fn add((row, rating, known, rated): Adding<'_>) {
-    known.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
-    rated.iter_mut().zip(row).for_each(|(sum, &x)| *sum += rating * f64::from(x));
 }
