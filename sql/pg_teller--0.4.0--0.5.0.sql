@@ -167,3 +167,16 @@ CREATE FUNCTION teller.interpolate(a bytea, b bytea, steps int, model regclass)
     AS 'MODULE_PATHNAME', 'interpolate_images_wrapper';
 COMMENT ON FUNCTION teller.interpolate(bytea, bytea, int, regclass) IS
     'PNGs from one image to another, evenly by their codes';
+
+-- What a search tried, beside how good it was.
+
+CREATE FUNCTION teller.list_trials()
+    RETURNS TABLE(model regclass, version int, step int, options jsonb)
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'list_trials_wrapper';
+COMMENT ON FUNCTION teller.list_trials() IS
+    'The parameters that each step of a search tried, of all models that the caller may read';
+
+CREATE OR REPLACE VIEW teller.training_log AS
+SELECT model, version, step, "of", loss, metric, value, rows, seconds, options
+FROM teller.list_steps() LEFT JOIN teller.list_trials() USING (model, version, step);

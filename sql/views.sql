@@ -33,6 +33,13 @@ CREATE FUNCTION teller.list_starts()
 COMMENT ON FUNCTION teller.list_starts() IS
     'The versions whose weights trainings started from, of all models that the caller may read';
 
+CREATE FUNCTION teller.list_trials()
+    RETURNS TABLE(model regclass, version int, step int, options jsonb)
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+    AS 'MODULE_PATHNAME', 'list_trials_wrapper';
+COMMENT ON FUNCTION teller.list_trials() IS
+    'The parameters that each step of a search tried, of all models that the caller may read';
+
 CREATE VIEW teller.model_versions AS
 SELECT model, version, status, task, algorithm, metrics, rows, trained_at, trained_by, seconds,
        extension_version, digest, options, data, rows_digest, seed, peak_memory,
@@ -56,8 +63,8 @@ GROUP BY v.model, c.relowner;
 COMMENT ON VIEW teller.models IS 'All models that the caller may run';
 
 CREATE VIEW teller.training_log AS
-SELECT model, version, step, "of", loss, metric, value, rows, seconds
-FROM teller.list_steps();
+SELECT model, version, step, "of", loss, metric, value, rows, seconds, options
+FROM teller.list_steps() LEFT JOIN teller.list_trials() USING (model, version, step);
 COMMENT ON VIEW teller.training_log IS
     'Epochs and sweeps of all trainings of models that the caller may run';
 

@@ -127,6 +127,38 @@ fn list_starts() -> Result<
 }
 
 #[pg_extern(sql = false)]
+fn list_trials() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(model, pg_sys::Oid),
+            name!(version, Option<i32>),
+            name!(step, i32),
+            name!(options, Option<JsonB>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let rows = each_model(|table| {
+        if !table.permits(Privilege::Read) {
+            return Ok(Vec::new());
+        }
+        let trials = table.manifests(|row| {
+            let info = row.info().unwrap_or_default();
+            // By their places, of which there is one of each step whoever wrote them.
+            let trials = info["model"]["trials"].as_array().into_iter().flatten().cloned();
+            let rows = (1..).zip(trials).map(|(step, mut trial)| {
+                let options = trial.get_mut("options").map(Value::take);
+                (table.oid(), row.version(), step, options.map(JsonB))
+            });
+            Ok(rows.collect::<Vec<_>>())
+        })?;
+        Ok(trials.into_iter().flatten().collect())
+    })?;
+    Ok(TableIterator::new(rows))
+}
+
+#[pg_extern(sql = false)]
 fn list_steps() -> Result<
     TableIterator<
         'static,

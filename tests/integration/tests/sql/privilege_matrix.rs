@@ -50,7 +50,7 @@ fn may(role: &str, need: Need) -> bool {
 /// `SCHEMA.shop` (version 1 archived, 2 in production, 3 a candidate), `SCHEMA.rated`,
 /// `SCHEMA.scans`, `SCHEMA.intents`, `SCHEMA.walks`, `SCHEMA.people`, `SCHEMA.codes`,
 /// `SCHEMA.pictures` and `SCHEMA.faces`.
-const FUNCTIONS: [(&str, Need, &str); 67] = [
+const FUNCTIONS: [(&str, Need, &str); 68] = [
     ("classify_image(bytea,regclass)", Run, "classify_image(IMAGE, 'SCHEMA.scans')"),
     ("try_classify_image(bytea,regclass)", Run, "try_classify_image(IMAGE, 'SCHEMA.scans')"),
     ("image_probabilities(bytea,regclass)", Run, "image_probabilities(IMAGE, 'SCHEMA.scans')"),
@@ -170,6 +170,7 @@ const FUNCTIONS: [(&str, Need, &str); 67] = [
     ("list_versions()", Nothing, "list_versions()"),
     ("list_lineage()", Nothing, "list_lineage()"),
     ("list_starts()", Nothing, "list_starts()"),
+    ("list_trials()", Nothing, "list_trials()"),
     ("list_steps()", Nothing, "list_steps()"),
     ("list_runs()", Nothing, "list_runs()"),
     ("require_writer(regclass)", Own, "require_writer('SCHEMA.shop')"),

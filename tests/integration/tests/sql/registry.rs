@@ -24,6 +24,36 @@ fn views_show_the_models_that_the_caller_may_run() {
     assert_eq!(shipped, 1);
 }
 
+/// The parameters tell of the data, as the options of a training do: they are for who may read.
+#[test]
+fn the_log_of_a_search_tells_what_was_tried() {
+    let database = Database::new();
+    let mut owner = database.connect_as("owner");
+    let mut runner = database.connect_as("runner");
+    super::two_groups(&mut owner);
+    super::train_purchases(&mut owner, "shop", "als");
+    owner.run(
+        r#"SELECT teller.train('shop', 'recommendation', 'SELECT user_id, item_id FROM purchases',
+               '{"algorithm": "svd", "tune": {"grid": {"factors": [1, 2, 3]}}}')"#,
+    );
+    let schema: String = owner.value("SELECT current_schema()::text");
+    let log = |client: &mut postgres::Client, version: i32| -> String {
+        client.value(&format!(
+            "SELECT count(*) || ': '
+                    || coalesce(string_agg(options->>'factors', ' ' ORDER BY step), '')
+             FROM teller.training_log
+             WHERE model = '{schema}.shop'::regclass AND version = {version}"
+        ))
+    };
+    assert!(log(&mut owner, 1).ends_with(": "), "no search, no trials");
+    let trials = log(&mut owner, 2);
+    assert!(trials.ends_with(": 1 2 3"), "{trials}");
+    owner.run(&format!("GRANT USAGE ON SCHEMA {schema} TO PUBLIC"));
+    owner.run("GRANT SELECT (version) ON shop TO PUBLIC");
+    let steps = trials.split(':').next().unwrap();
+    assert_eq!(log(&mut runner, 2), format!("{steps}: "));
+}
+
 #[test]
 fn weights_and_factors_are_data() {
     let mut client = Database::new().connect();
