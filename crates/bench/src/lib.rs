@@ -1,12 +1,14 @@
-//! Measuring beside others.
+//! Measuring: time beside others, and memory.
 //!
 //! Machines differ, so that only the ratios of one run tell something: what is compared is
 //! measured in turns, a short spell each. Of the spells the fastest counts, since whatever else
 //! the machine does only makes them slower; the median is shown beside it.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot measure says so and ends")]
 
+mod memory;
 mod peers;
 
+pub use memory::{Memory, each_in_a_process};
 pub use peers::{Folder, Peer};
 
 /// Seconds that one thing took, in ascending order.

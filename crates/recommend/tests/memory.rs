@@ -4,10 +4,9 @@
 
 mod support;
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 use support::{algorithm, on_threads};
+use teller_bench::{Memory, each_in_a_process};
 use teller_numeric::{Cancelled, CheckpointBytes, Control, Moment, Step, Stream, Uninterrupted};
 use teller_recommend::{
     Dataset, DatasetBuilder, FeatureKind, GraphBuilder, IdRef, InteractionsBuilder,
@@ -56,17 +55,6 @@ fn generated(users: i64, items: u32, entities: u32) -> Dataset {
     builder.finish(&Uninterrupted).unwrap()
 }
 
-/// Resident bytes of this process, now or at the peak; nothing where the system does not tell.
-fn resident(field: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-}
-
-/// Says to a process which case is its own.
-const CASE: &str = "TELLER_MEMORY_CASE";
-
-/// Each case in a process of its own: what was freed before one would hide what it takes.
 #[test]
 fn trainings_take_what_is_said_and_not_much_less() {
     let cases: Vec<(Value, [u32; 3])> = ["content", "propagation", "transe"]
@@ -80,27 +68,18 @@ fn trainings_take_what_is_said_and_not_much_less() {
             [[60_000, 10_000, 5_000], [5_000, 60_000, 90_000]].map(|size| (given.clone(), size))
         })
         .collect();
-    if let Ok(case) = std::env::var(CASE) {
-        let (given, size) = &cases[case.parse::<usize>().unwrap()];
-        return measure(given, *size);
-    }
-    for (case, (given, size)) in cases.iter().enumerate() {
-        let mut process = Command::new(std::env::current_exe().unwrap());
-        process.env(CASE, case.to_string()).arg("--nocapture");
-        assert!(process.status().unwrap().success(), "{given} of {size:?}");
-    }
+    each_in_a_process(cases.len(), |case| measure(&cases[case].0, cases[case].1));
 }
 
 fn measure(given: &Value, [users, items, entities]: [u32; 3]) {
-    let Some(before) = resident("VmRSS:") else { return };
+    let before = Memory::now();
     let data = generated(users.into(), items, entities);
-    // From here on the peak is counted anew.
-    if std::fs::write("/proc/self/clear_refs", "5").is_err() {
+    if !Memory::count_anew() {
         return;
     }
     let algorithm = algorithm(given);
     let fitted = on_threads(2, || algorithm.fit(&data, None, &Keeper).unwrap());
-    let taken = resident("VmHWM:").unwrap() - before;
+    let taken = before.peak_above();
     drop(fitted);
     let needed = memory_needed(&*algorithm, &data.size(2));
     println!("{given}: {taken} of {needed}");

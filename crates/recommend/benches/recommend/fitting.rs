@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use teller_bench::{Folder, Peer, compared, in_turns, title};
+use teller_bench::{Folder, Memory, Peer, compared, in_turns, title};
 use teller_numeric::{Stream, Uninterrupted};
 use teller_recommend::{Dataset, IdRef, InteractionsBuilder};
 
@@ -78,11 +78,12 @@ fn beside(
     let mut loss = f64::NAN;
     let mut taken = 0;
     let mut ours = || {
+        Memory::count_anew();
         let before = Memory::now();
         let begun = Instant::now();
         let fitted = on_threads(threads, || algorithm.fit(data, None, &Uninterrupted).unwrap());
         let seconds = begun.elapsed().as_secs_f64();
-        taken = Memory::peak_above(before);
+        taken = before.peak_above();
         loss = fitted.metrics.iter().find(|(name, _)| *name == "loss").map_or(f64::NAN, |m| m.1);
         seconds / iterations as f64
     };
@@ -105,27 +106,6 @@ fn beside(
         (factors + 2 * matrix) / 1_000_000
     );
     loss
-}
-
-/// Resident bytes of this process.
-struct Memory(u64);
-
-impl Memory {
-    /// What is held now; the peak is counted from here on.
-    fn now() -> Self {
-        let _ = std::fs::write("/proc/self/clear_refs", "5");
-        Self(Self::status("VmRSS:"))
-    }
-
-    fn peak_above(before: Self) -> u64 {
-        Self::status("VmHWM:").saturating_sub(before.0)
-    }
-
-    fn status(field: &str) -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-        line.split_whitespace().next().and_then(|kb| kb.parse().ok()).unwrap_or(0u64) * 1024
-    }
 }
 
 /// Users take from a few items upwards, items are taken by rank, both by a power law.

@@ -24,6 +24,7 @@ enum Task {
     Texts,
     Autoencoding,
     Tables,
+    Scans,
 }
 
 impl Task {
@@ -63,13 +64,23 @@ impl Task {
                 r#"{"algorithm": "tabular_gan", "epochs": 25, "gate": {"metric": "column_variation",
                     "max": 1, "data": "SELECT 1 AS amount, 1 AS kind, 1.0::float8 AS root"}}"#,
             ),
+            Self::Scans => (
+                "generation",
+                "SELECT image, label FROM demo.scans ORDER BY id",
+                r#"{"algorithm": "gan", "input": {"height": 8, "width": 8}, "epochs": 1,
+                    "gate": {"metric": "frechet_distance", "max": 1000,
+                    "data": "SELECT image FROM demo.scans"}}"#,
+                r#"{"algorithm": "gan", "input": {"height": 8, "width": 8}, "epochs": 25,
+                    "gate": {"metric": "frechet_distance", "max": 1000,
+                    "data": "SELECT image FROM demo.scans"}}"#,
+            ),
         }
     }
 
     /// The options that make a retraining of `m` as long as `reference`.
     fn retraining(self) -> &'static str {
         match self {
-            Self::Images | Self::Autoencoding | Self::Tables => {
+            Self::Images | Self::Autoencoding | Self::Tables | Self::Scans => {
                 r#"CALL teller.retrain('m', '{"epochs": 25}')"#
             }
             Self::Texts => r#"CALL teller.retrain('m', '{"epochs": 12}')"#,
@@ -121,8 +132,15 @@ fn assert_is_as_uninterrupted(client: &mut Client, digest: &str) {
 
 #[test]
 fn a_cancelled_retraining_goes_on_and_others_see_how_far_it_is() {
-    for task in [Task::Images, Task::Recommendation, Task::Texts, Task::Autoencoding, Task::Tables]
-    {
+    let tasks = [
+        Task::Images,
+        Task::Recommendation,
+        Task::Texts,
+        Task::Autoencoding,
+        Task::Tables,
+        Task::Scans,
+    ];
+    for task in tasks {
         let database = Database::with_demo();
         let mut watcher = database.connect();
         let digest = prepare(&mut watcher, task);
@@ -139,7 +157,7 @@ fn a_cancelled_retraining_goes_on_and_others_see_how_far_it_is() {
             wait_until_it_is_on_its_way(&mut watcher, done + 2);
             let seen = watcher
                 .query_one(
-                    "SELECT step, \"of\", loss > 0, rows_per_second > 0, trained_by,
+                    "SELECT step, \"of\", loss IS NOT NULL, rows_per_second > 0, trained_by,
                             estimated_end >= updated AND started < updated
                      FROM teller.training_runs WHERE state = 'running'",
                     &[],

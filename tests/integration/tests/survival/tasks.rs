@@ -3,7 +3,7 @@
 use postgres::Client;
 use teller_tests::Statements;
 
-const TRAININGS: [&str; 4] = [
+const TRAININGS: [&str; 5] = [
     r#"SELECT teller.train('texts', 'text_classification',
            'SELECT (ARRAY[''lost card'', ''new loan''])[1 + i % 2] || '' please '' || i AS text,
                 i % 2 AS label FROM generate_series(1, 60) i',
@@ -20,9 +20,12 @@ const TRAININGS: [&str; 4] = [
            'SELECT i AS amount, i % 3 AS kind FROM generate_series(1, 400) i',
            '{"epochs": 2, "hidden": 8, "gate": {"metric": "column_variation", "max": 1,
              "data": "SELECT i AS amount, i % 3 AS kind FROM generate_series(1, 400) i"}}')"#,
+    r#"SELECT teller.train('pictures', 'generation',
+           'SELECT image, label FROM demo.scans WHERE id <= 200 ORDER BY id',
+           '{"algorithm": "gan", "input": {"height": 8, "width": 8}, "filters": 8, "epochs": 2}')"#,
 ];
 
-const ANSWERS: [&str; 4] = [
+const ANSWERS: [&str; 5] = [
     "SELECT string_agg(concat_ws(' ', label, float4send(probability)), ',')
      FROM teller.text_probabilities('please, a loan', 'texts')",
     "SELECT string_agg(concat_ws(' ', label, float4send(probability)), ',')
@@ -30,6 +33,7 @@ const ANSWERS: [&str; 4] = [
     "SELECT concat_ws(' ', teller.encode('{1, 0, 0.5}'::real[], 'codes'),
                            teller.anomaly_score('{1, 0, 0.5}'::real[], 'codes'))",
     "SELECT string_agg(made::text, ',') FROM teller.synthesize('tables', 5, 7) made",
+    "SELECT string_agg(made::text, ',') FROM teller.generate_images('pictures', 5, 7) made",
 ];
 
 /// Trains them all.
