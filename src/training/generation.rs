@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use teller_nn::{GenerationParams, Table, TableCell};
+use teller_nn::{GenerationParams, Privacy, Table, TableCell};
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 
@@ -105,13 +105,7 @@ impl Fit for Prepared<'_> {
             |control| teller_nn::fit_table(params, table, label.as_deref(), resume, control),
             on_event,
         )??;
-        let failures = fitted.report.privacy.map(|privacy| privacy.failures()).unwrap_or_default();
-        if !failures.is_empty() {
-            let beyond = failures.join(", ");
-            messages::info(&format!(
-                "beyond their limits, so that it is not promoted unless a gate says so: {beyond}"
-            ));
-        }
+        tell_failures(fitted.report.privacy);
         let figures = fitted.metrics();
         let generator = &fitted.generator;
         let info =
@@ -126,6 +120,17 @@ impl Fit for Prepared<'_> {
                 records: Vec::new(),
             },
         })
+    }
+}
+
+/// Says which figures of privacy hold a version back.
+pub fn tell_failures(privacy: Option<Privacy>) {
+    let failures = privacy.map(|privacy| privacy.failures()).unwrap_or_default();
+    if !failures.is_empty() {
+        let beyond = failures.join(", ");
+        messages::info(&format!(
+            "beyond their limits, so that it is not promoted unless a gate says so: {beyond}"
+        ));
     }
 }
 

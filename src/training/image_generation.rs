@@ -16,6 +16,7 @@ use crate::catalog::data::{Query, RowsRead};
 use crate::catalog::store::TrainedVersion;
 use crate::error::Error;
 use crate::settings;
+use crate::training::generation::tell_failures;
 use crate::training::image_rows::{LABELLED_OR_NOT, read_dataset};
 use crate::training::{Fit, Trained, metrics, most};
 
@@ -96,6 +97,7 @@ impl Fit for Prepared<'_> {
             |control| fit_images(params, &self.images, resume, control),
             on_event,
         )??;
+        tell_failures(fitted.report.privacy);
         let figures = fitted.metrics();
         let info =
             ImageGeneratorInfo { layout: fitted.layout.clone(), preprocessing: *preprocessing };

@@ -55,8 +55,8 @@ pub use fitted_classifier::FittedClassifier;
 pub use generative::{
     Autoencoder, AutoencoderLayout, AutoencoderParams, ColumnKind, Condition, Distances, Examples,
     FittedAutoencoder, FittedImageGenerator, FittedTable, GanParams, GenerationParams,
-    ImageGanLayout, ImageGanParams, ImageGenerator, Likelihood, Privacy, Pyramid, Quality, Report,
-    Table, TableCell, TableError, TableGenerator, VaeParams, autoencoder_memory,
+    ImageGanLayout, ImageGanParams, ImageGenerator, ImageReport, Likelihood, Privacy, Pyramid,
+    Quality, Report, Table, TableCell, TableError, TableGenerator, VaeParams, autoencoder_memory,
     evaluate_autoencoder, evaluate_generator, evaluate_image_generator, fit_autoencoder,
     fit_autoencoder_on, fit_images, fit_images_on, fit_table, frechet_distance, image_gan_memory,
     table_memory_needed,

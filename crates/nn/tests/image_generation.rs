@@ -88,7 +88,8 @@ fn images_are_made_of_their_label() {
     assert_ne!(made[..96], made[96..192]);
     let metrics = fitted.metrics();
     let names: Vec<&str> = metrics.iter().map(|(name, _)| &**name).collect();
-    assert_eq!(names, ["epochs", "training_rows", "training_loss"], "60 images kept apart are few");
+    assert_eq!(names[..4], ["epochs", "training_rows", "training_loss", "copies"], "60 are few");
+    assert_eq!(names.last(), Some(&"private"));
     assert_eq!(generator.weights().next().unwrap().name, "0.dense.kernel");
 }
 
@@ -96,7 +97,7 @@ fn images_are_made_of_their_label() {
 fn made_images_are_compared_with_those_kept_apart() {
     let data = images(900, false);
     let (short, long) = (fit(1, &data), fit_well(&data));
-    let distance = |fitted: &FittedImageGenerator| fitted.distances.unwrap();
+    let distance = |fitted: &FittedImageGenerator| fitted.report.distances.unwrap();
     let (before, after) = (distance(&short), distance(&long));
     assert!(after.made < 0.5 * before.made, "{before:?} {after:?}");
     assert_eq!(before.real, after.real);

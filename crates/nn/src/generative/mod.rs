@@ -33,7 +33,7 @@ pub use params::{GanParams, GenerationParams, VaeParams};
 pub use pyramid::Pyramid;
 pub use report::{Privacy, Quality, Report, evaluate_generator};
 pub use scans::{
-    Distances, FittedImageGenerator, ImageGanLayout, ImageGanParams, ImageGenerator,
+    Distances, FittedImageGenerator, ImageGanLayout, ImageGanParams, ImageGenerator, ImageReport,
     evaluate_image_generator, fit_images, fit_images_on, frechet_distance, image_gan_memory,
 };
 pub use table::{ColumnKind, Table, TableCell, TableError};

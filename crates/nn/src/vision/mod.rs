@@ -16,6 +16,7 @@ mod source;
 mod tiff;
 
 pub use picture::Picture;
+pub(crate) use png::eight_bits;
 pub use png::{png, png_of_unit};
 pub use preprocessing::{Fit, InvalidRaster, Preprocessing};
 

@@ -19,6 +19,11 @@ pub fn png(raster: &[u8], height: usize, width: usize, channels: usize) -> Resul
     Ok(png)
 }
 
+/// A value from 0 to 1 as a byte.
+pub(crate) fn eight_bits(x: f32) -> u8 {
+    (x * 255.0 + 0.5) as u8
+}
+
 /// [`png`] of values from 0 to 1.
 pub fn png_of_unit(
     values: &[f32],
@@ -26,6 +31,6 @@ pub fn png_of_unit(
     width: usize,
     channels: usize,
 ) -> Result<Vec<u8>, Error> {
-    let raster: Vec<u8> = values.iter().map(|&x| (x * 255.0 + 0.5) as u8).collect();
+    let raster: Vec<u8> = values.iter().map(|&x| eight_bits(x)).collect();
     png(&raster, height, width, channels)
 }

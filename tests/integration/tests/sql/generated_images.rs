@@ -71,6 +71,9 @@ fn a_version_tells_how_far_its_images_are_from_real_ones() {
     );
     assert!(names.contains(&"frechet_distance".to_owned()), "{names:?}");
     assert!(names.contains(&"frechet_distance_real".to_owned()), "{names:?}");
+    for name in ["copies", "distance_ratio", "membership_auc", "private"] {
+        assert!(names.contains(&name.to_owned()), "no {name} among {names:?}");
+    }
     let names: Vec<String> = client.column(
         "SELECT metric FROM teller.evaluate('scans', 'SELECT image FROM demo.scans') ORDER BY 1",
     );
@@ -82,6 +85,28 @@ fn a_version_tells_how_far_its_images_are_from_real_ones() {
     let error = client
         .refused("SELECT teller.generate('scans', 1, 1, '3')", &SqlState::FEATURE_NOT_SUPPORTED);
     assert!(error.message().contains("it knows no labels"), "{}", error.message());
+}
+
+#[test]
+fn few_images_that_are_learned_by_heart_stay_a_candidate() {
+    let mut client = Database::with_demo().connect();
+    let learn = |options: &str| {
+        format!(
+            "SELECT concat_ws(' ', status, metrics->'private') FROM teller.train('scans',
+                 'generation', 'SELECT image FROM demo.scans WHERE id <= 80 ORDER BY id',
+                 '{{\"algorithm\": \"gan\", \"input\": {{\"height\": 8, \"width\": 8}},
+                    \"validation_fraction\": 0.5{options}}}')"
+        )
+    };
+    let by_heart: String = client.value(&learn(r#", "epochs": 500, "batch_size": 20"#));
+    assert_eq!(by_heart, "candidate 0");
+    let glanced_at: String = client.value(&learn(r#", "epochs": 1"#));
+    assert_eq!(glanced_at, "production 1");
+    let gated: String = client.value(&learn(
+        r#", "epochs": 500, "batch_size": 20, "gate": {"metric": "frechet_distance", "max": 1000,
+             "data": "SELECT image FROM demo.scans"}"#,
+    ));
+    assert_eq!(gated, "production 0");
 }
 
 #[test]

@@ -1,23 +1,29 @@
 //! How near synthetic rows are to the real ones as a whole, which is their use, and to single real
-//! ones, which is their danger.
+//! ones, which is their danger; the latter of images too.
 
 mod distance;
 mod privacy;
 mod quality;
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use distance::Features;
 pub use privacy::Privacy;
+pub(super) use privacy::{Points, copied};
 pub use quality::Quality;
 use teller_numeric::{Control, Stream};
 
 use super::condition::Condition;
 use super::generator::TableGenerator;
-use super::table::{Table, TableError};
+use super::table::{Table, TableCell, TableError};
 use crate::Error;
 use crate::training::Split;
 
 /// Synthetic rows that are looked at, at most; of real ones that are looked up, as many.
-const MOST_ROWS: usize = 20_000;
+pub(super) const MOST_ROWS: usize = 20_000;
+/// Rows whose closest ones are looked for.
+pub(super) const QUERIES: usize = 2000;
 
 /// What is told with every generator.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,14 +47,13 @@ impl Report {
         let count = apart.training.len().min(MOST_ROWS);
         let seed = Stream::new(seed, "report", 0).next_u64();
         let synthetic = generator.rows(0, count, seed, &Condition::default(), control)?;
-        let rows: Vec<u32> = (0..count as u32).collect();
         let features = Features::new(&generator.encoding, table, &apart.training);
         let quality = Quality::new(&features, table, &apart.training, &synthetic, control)?;
         let privacy = if apart.validation.is_empty() {
             None
         } else {
             let real = [&*apart.training, &*apart.validation];
-            Some(Privacy::new(&features, (table, real), (&synthetic, &rows), control)?)
+            Some(privacy(&features, (table, real), &synthetic, control)?)
         };
         Ok(Self { quality, privacy })
     }
@@ -65,6 +70,43 @@ impl Report {
         let privacy = self.privacy.iter().flat_map(Privacy::figures);
         quality.chain(privacy).map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+fn privacy(
+    features: &Features,
+    (table, [training, held_out]): (&Table, [&[u32]; 2]),
+    synthetic: &Table,
+    control: &dyn Control,
+) -> Result<Privacy, Error> {
+    let mut known = HashSet::with_capacity(training.len());
+    for rows in training.chunks(QUERIES) {
+        control.check()?;
+        known.extend(rows.iter().map(|&row| digest(table, row)));
+    }
+    let made: Vec<u32> = (0..synthetic.rows() as u32).collect();
+    let copies = [
+        copied(&known, made.iter().map(|&row| digest(synthetic, row))),
+        copied(&known, held_out.iter().map(|&row| digest(table, row))),
+    ];
+    let asked = |table, rows: &[u32]| features.of(table, &some(rows, QUERIES));
+    let points = Points {
+        known: [features.of(table, &some(training, MOST_ROWS)), features.of(synthetic, &made)],
+        asked: [asked(table, training), asked(synthetic, &made), asked(table, held_out)],
+    };
+    Privacy::new(&points, copies, control)
+}
+
+/// Equal for equal rows.
+fn digest(table: &Table, row: u32) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for cell in table.row(row as usize) {
+        match cell {
+            TableCell::Null => 0u8.hash(&mut hasher),
+            TableCell::Number(number) => number.to_bits().hash(&mut hasher),
+            TableCell::Text(text) => text.hash(&mut hasher),
+        }
+    }
+    hasher.finish()
 }
 
 /// The quality of as many synthetic rows as `table` has, compared with those, which may be others

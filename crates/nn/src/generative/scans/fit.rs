@@ -9,7 +9,7 @@ use super::ImageGanParams;
 use super::generator::{ImageGenerator, MOST_IMAGES, MOST_VALUES, payload};
 use super::layout::{ImageGanLayout, ImageGanNet};
 use super::learner::{ImageGanLearner, floats_needed};
-use super::report::{COMPARED, Distances};
+use super::report::ImageReport;
 use crate::fitted::Epoch;
 use crate::floats::Floats;
 use crate::training::{Course, REVISION, Split, Trained, memory_of_state, stratified};
@@ -23,8 +23,8 @@ pub struct FittedImageGenerator {
     weights: Floats,
     /// All epochs that were run.
     pub epochs: Vec<Epoch>,
-    /// How far made images are from those kept apart, and how far real ones are.
-    pub distances: Option<Distances>,
+    /// How near its images are to the real ones, and to single ones of them.
+    pub report: ImageReport,
 }
 
 impl FittedImageGenerator {
@@ -38,17 +38,14 @@ impl FittedImageGenerator {
         ImageGenerator::load(self.layout.clone(), Arc::new(self.payload()))
     }
 
-    /// Its figures, for the version's manifest: `frechet_distance` and, of real images,
-    /// `frechet_distance_real` where images were kept apart.
+    /// Its figures, for the version's manifest.
     pub fn metrics(&self) -> Vec<(String, f64)> {
         let mut metrics = vec![
             ("epochs", self.epochs.len() as f64),
             ("training_rows", self.layout.rows.iter().sum::<u64>() as f64),
             ("training_loss", self.epochs.last().map_or(0.0, |epoch| epoch.loss)),
         ];
-        if let Some(Distances { made, real }) = self.distances {
-            metrics.extend([("frechet_distance", made), ("frechet_distance_real", real)]);
-        }
+        metrics.extend(self.report.figures());
         metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
@@ -89,10 +86,11 @@ pub fn fit_images_on(
     let mut own = Floats::zeros(net.averaged.len())?;
     own.copy_from_slice(&weights[net.averaged.clone()]);
     drop(weights);
-    let fitted = FittedImageGenerator { layout: net.layout, weights: own, epochs, distances: None };
+    let report = ImageReport::default();
+    let fitted = FittedImageGenerator { layout: net.layout, weights: own, epochs, report };
     let generator = fitted.generator()?.on(isa);
-    let distances = Distances::new(&generator, data, &apart, training.seed, control)?;
-    Ok(FittedImageGenerator { distances, ..fitted })
+    let report = ImageReport::new(&generator, data, &apart, training.seed, control)?;
+    Ok(FittedImageGenerator { report, ..fitted })
 }
 
 /// Bytes that [`fit_images`], one checkpoint of it and the images of `data` hold at most, if there
@@ -108,10 +106,8 @@ pub fn image_gan_memory(
         .saturating_mul(4)
         .saturating_add(memory_of_state(&params.training, net.weights()));
     let image = net.layout.image().len() as u64;
-    // Three sets of shrunk images, and the images that are made together.
-    let shrunk = 3 * 64 * rows.min(COMPARED as u64);
     let made = (MOST_VALUES as u64).min(MOST_IMAGES as u64 * image).max(image);
-    let compared = 4 * (shrunk + made + net.weights() as u64);
+    let compared = 4 * (made + net.weights() as u64) + ImageReport::memory(rows);
     // A row's label, and its places in the split and in an epoch's order.
     let data = rows.saturating_mul(image + 4 * size_of::<u32>() as u64);
     Ok(training.max(compared).saturating_add(data))

@@ -17,4 +17,4 @@ pub use frechet::frechet_distance;
 pub use generator::ImageGenerator;
 pub use layout::ImageGanLayout;
 pub use params::ImageGanParams;
-pub use report::{Distances, evaluate_image_generator};
+pub use report::{Distances, ImageReport, evaluate_image_generator};
