@@ -1,8 +1,10 @@
 //! A generator of table rows in the form in which it answers.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use teller_nn::{Condition, TableGenerator};
+use teller_nn::{Condition, TableCell, TableError, TableGenerator};
 use teller_numeric::Options;
 use teller_payload::SharedBytes;
 
@@ -51,7 +53,7 @@ impl TableModel {
         &self.generator
     }
 
-    /// What options ask of the rows: `where`, an object of columns and their values.
+    /// What options ask of the rows: `where`, an object of columns and their values or ranges.
     pub fn condition(&self, options: &Value) -> Result<Condition, Error> {
         let mut options = Options::new("synthesize", options)?;
         let mut condition = Condition::default();
@@ -65,12 +67,21 @@ impl TableModel {
                 let Some(at) = at else {
                     return Err(Error::unknown("column", column, self.generator.columns()));
                 };
-                let read = self.types[at].read(value);
-                let Some(cell) = read else {
-                    let expected = format!("a value of column \"{column}\" as synthesize tells it");
-                    return Err(options.invalid("where", value, expected).into());
+                let kind = self.types[at];
+                let added = if value.is_object() {
+                    let range = range(&options, kind, column, value)?;
+                    condition.add_range(&self.generator, column, range)
+                } else {
+                    let refused = || options.invalid("where", value, as_told(column));
+                    condition.add(&self.generator, column, kind.read(value).ok_or_else(refused)?)
                 };
-                condition.add(&self.generator, column, cell)?;
+                // As it was written: the engine knows times and money as numbers.
+                added.map_err(|error| match error {
+                    teller_nn::Error::Table(TableError::NoValue { column, .. }) => {
+                        TableError::NoValue { column, got: value.to_string() }.into()
+                    }
+                    error => error,
+                })?;
             }
         }
         options.finish()?;
@@ -100,4 +111,38 @@ impl TableModel {
         };
         Ok((0..table.rows()).map(object).collect())
     }
+}
+
+/// What is expected of a value.
+fn as_told(column: &str) -> String {
+    format!("a value of column \"{column}\" as synthesize tells it")
+}
+
+/// The range of a column that an object of `from` and `to` tells, both included; `options` has it.
+fn range(
+    options: &Options,
+    kind: ColumnType,
+    column: &str,
+    value: &Value,
+) -> Result<RangeInclusive<f64>, Error> {
+    let refused = |expected| Error::from(options.invalid("where", value, expected));
+    if matches!(kind, ColumnType::Text | ColumnType::Boolean) {
+        return Err(refused(format!("a value of column \"{column}\", which has no ranges")));
+    }
+    let subject = format!("the range of column \"{column}\"");
+    let mut ends = Options::new(&subject, value)?;
+    let mut end = |name, open| match ends.value(name).map(|end| (end, kind.read(end))) {
+        None => Ok(open),
+        Some((_, Some(TableCell::Number(number)))) => Ok(number),
+        Some((end, _)) => Err(ends.invalid(name, end, as_told(column))),
+    };
+    let (from, to) = (end("from", f64::NEG_INFINITY)?, end("to", f64::INFINITY)?);
+    ends.finish()?;
+    if from > to {
+        return Err(refused("a range that does not end before it begins".to_owned()));
+    }
+    if from == f64::NEG_INFINITY && to == f64::INFINITY {
+        return Err(refused("a range with from, to, or both".to_owned()));
+    }
+    Ok(from..=to)
 }

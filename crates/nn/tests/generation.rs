@@ -9,6 +9,7 @@
 #[path = "common/credit.rs"]
 mod credit;
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
@@ -188,6 +189,61 @@ fn rows_are_as_they_are_asked_for() {
 }
 
 #[test]
+fn rows_lie_in_the_ranges_that_are_asked_for() {
+    let real = customers(800);
+    for algorithm in ALGORITHMS {
+        let generator = fit(algorithm, &real).generator;
+        let mut condition = asked(&generator, &[("default", TableCell::Text("no"))]);
+        let ranges = [
+            (0, "age", 34.5..=45.0),
+            (1, "balance", f64::NEG_INFINITY..=950.0),
+            (2, "active", 1.0..=5.0),
+        ];
+        for (_, column, range) in &ranges {
+            condition.add_range(&generator, column, range.clone()).unwrap();
+        }
+        let make = |count| generator.rows(0, count, 5, &condition, &Uninterrupted).unwrap();
+        let made = make(700);
+        for row in rows(&made) {
+            for (column, name, range) in &ranges {
+                let TableCell::Number(number) = row[*column] else { panic!("{name}: {row:?}") };
+                assert!(range.contains(&number), "{algorithm}, {name}: {number}");
+            }
+            assert_eq!(row[5], TableCell::Text("no"));
+        }
+        assert_eq!(rows(&make(90)), rows(&made)[..90]);
+    }
+}
+
+#[test]
+fn labels_of_a_range_are_drawn_as_often_as_their_rows() {
+    let mut table = Table::new([("x", ColumnKind::Number), ("year", ColumnKind::Number)]);
+    for row in 0..600 {
+        let year = [2015, 2017, 2017, 2017, 2018, 2019][row as usize % 6];
+        table
+            .push(&[TableCell::Number((row % 70).into()), TableCell::Number(year.into())])
+            .unwrap();
+    }
+    let params = params("tabular_vae", json!({"epochs": 1}));
+    let generator =
+        fit_table(&params, &table, Some("year"), None, &Uninterrupted).unwrap().generator;
+    let make =
+        |condition: &Condition| generator.rows(0, 2000, 5, condition, &Uninterrupted).unwrap();
+    let free = make(&Condition::default());
+    let mut condition = Condition::default();
+    condition.add_range(&generator, "year", 2016.0..=2018.5).unwrap();
+    let made = make(&condition);
+    let of_2017 = share(&made, 1, |cell| cell == TableCell::Number(2017.0));
+    let of_2018 = share(&made, 1, |cell| cell == TableCell::Number(2018.0));
+    assert!((of_2017 - 0.75).abs() < 0.04 && of_2017 + of_2018 == 1.0, "{of_2017} {of_2018}");
+    // A row whose label is as asked for without being asked is the same.
+    for (free, made) in rows(&free).into_iter().zip(rows(&made)) {
+        let met = matches!(free[1], TableCell::Number(year) if (2016.0..2018.5).contains(&year));
+        assert!(!met || free == made, "{free:?} {made:?}");
+    }
+}
+
+#[test]
 fn what_hardly_any_row_is_cannot_be_asked_for() {
     // One row of 500 has a branch of its own.
     let mut table = Table::new([("x", ColumnKind::Number), ("branch", ColumnKind::Category)]);
@@ -213,6 +269,23 @@ fn what_hardly_any_row_is_cannot_be_asked_for() {
     ] {
         let refused = add(column, cell);
         assert!(matches!(refused, Err(Error::Table(TableError::NoValue { .. }))), "{cell:?}");
+    }
+    let within = |column, from: f64, to: f64| {
+        Condition::default().add_range(&generator, column, RangeInclusive::new(from, to))
+    };
+    for (column, from, to) in [
+        ("branch", f64::NEG_INFINITY, f64::INFINITY),
+        ("x", 69.5, 80.0),
+        ("x", -7.0, -0.5),
+        ("x", 3.2, 3.8),
+        ("x", 9.0, 8.0),
+        ("x", f64::NAN, f64::NAN),
+    ] {
+        let refused = within(column, from, to);
+        assert!(matches!(refused, Err(Error::Table(TableError::NoValue { .. }))), "{from} {to}");
+    }
+    for (from, to) in [(68.5, 100.0), (-7.0, 0.0), (3.2, 4.0), (f64::NEG_INFINITY, f64::INFINITY)] {
+        within("x", from, to).unwrap();
     }
     let refused = add("y", TableCell::Null);
     assert!(matches!(refused, Err(Error::Table(TableError::NoColumn { .. }))));

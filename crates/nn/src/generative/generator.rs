@@ -71,8 +71,8 @@ impl TableGenerator {
             });
             let numbers: Vec<u64> = all.collect();
             let label = |&number: &u64| {
-                let drawn = || self.margins.draw_label(&mut Stream::new(seed, "label", number));
-                condition.label.unwrap_or_else(drawn)
+                let mut stream = Stream::new(seed, "label", number);
+                condition.draw_label(&self.margins.counts, &mut stream)
             };
             let labels: Vec<u32> = numbers.iter().map(label).collect();
             let draw = Draw { seed, numbers: &numbers, labels: &labels };

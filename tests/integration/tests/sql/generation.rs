@@ -212,6 +212,60 @@ fn rows_are_made_as_they_are_asked_for() {
 }
 
 #[test]
+fn rows_are_made_in_ranges() {
+    let mut client = customers();
+    client.run(&train("people", "tabular_vae"));
+    for (ranges, outside) in [
+        (
+            r#"{"age": {"from": 30, "to": 49}, "balance": {"to": 60}, "default": "no"}"#,
+            "age NOT BETWEEN 30 AND 49 OR balance > 60 OR \"default\" <> 'no'
+             OR num_nulls(age, balance) > 0",
+        ),
+        (
+            r#"{"opened": {"from": "2016-05-01", "to": "2020-12-31"}, "income": {"from": "1000"}}"#,
+            "opened NOT BETWEEN '2016-05-01' AND '2020-12-31' OR income < '1000'
+             OR num_nulls(opened, income) > 0",
+        ),
+        (
+            r#"{"seen": {"from": "2026-01-02", "to": "2026-01-03 12:00"},
+                "called": {"to": "2026-01-20 10:00+02", "from": null}}"#,
+            "seen NOT BETWEEN '2026-01-02' AND '2026-01-03 12:00' OR called > '2026-01-20 08:00+00'
+             OR num_nulls(seen, called) > 0",
+        ),
+    ] {
+        client.run("DROP TABLE IF EXISTS synthetic; CREATE TABLE synthetic (LIKE customers)");
+        let made: i64 = client.value(&format!(
+            r#"SELECT teller.synthesize_into('people', 'synthetic', 300, 7, '{{"where": {ranges}}}')"#
+        ));
+        assert_eq!(made, 300);
+        let outside: i64 = client.value(&format!("SELECT count(*) FROM synthetic WHERE {outside}"));
+        assert_eq!(outside, 0, "{ranges}");
+    }
+    let refused = |wanted: &str| {
+        format!(r#"SELECT teller.synthesize('people', 1, 1, '{{"where": {wanted}}}')"#)
+    };
+    let invalid = SqlState::INVALID_PARAMETER_VALUE;
+    for (wanted, said) in [
+        (r#"{"branch": {"from": "A", "to": "M"}}"#, "which has no ranges"),
+        (r#"{"active": {"from": false}}"#, "which has no ranges"),
+        (r#"{"age": {"from": 49, "to": 30}}"#, "does not end before it begins"),
+        (r#"{"age": {}}"#, "from, to, or both"),
+        (r#"{"age": {"from": null}}"#, "from, to, or both"),
+        (r#"{"age": {"from": 30, "til": 40}}"#, "til"),
+        (r#"{"age": {"from": "30"}}"#, "as synthesize tells it"),
+        (r#"{"age": {"from": 500}}"#, r#"has {"from":500} in column "age""#),
+        (r#"{"age": {"from": 30.2, "to": 30.8}}"#, "no row that was learned from"),
+        (r#"{"opened": {"to": "2014-12-31"}}"#, r#"has {"to":"2014-12-31"} in column "opened""#),
+        (r#"{"opened": "2014-12-31"}"#, r#"has "2014-12-31" in column "opened""#),
+    ] {
+        let error = client.refused(&refused(wanted), &invalid);
+        assert!(error.message().contains(said), "{wanted}: {}", error.message());
+    }
+    let no_day = refused(r#"{"opened": {"from": "no day"}}"#);
+    client.refused(&no_day, &SqlState::INVALID_DATETIME_FORMAT);
+}
+
+#[test]
 fn a_version_whose_losses_diverge_is_failed() {
     for algorithm in ["tabular_vae", "tabular_gan"] {
         let mut client = customers();

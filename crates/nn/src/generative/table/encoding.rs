@@ -6,7 +6,7 @@
 //! others, such as an amount of 0, or where there are NULLs, the column is first a choice: a number,
 //! one of the frequent ones, or NULL. Only of the first is there a number; else 0 stands there.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -155,13 +155,28 @@ impl Domain {
         }
     }
 
-    /// Whether a column may hold a value.
-    pub(crate) fn holds(&self, cell: TableCell<'_>) -> bool {
-        match (self, cell) {
-            (Self::Many { least, greatest, .. }, TableCell::Number(number)) => {
-                (*least..=*greatest).contains(&number) && self.tell(number) == number
+    /// The value to choose from at this place; NULL if there is none.
+    pub(crate) fn chosen(&self, choice: usize) -> TableCell<'_> {
+        let value = match self {
+            Self::Texts(texts) => texts.get(choice).map(|text| TableCell::Text(text)),
+            Self::Few(numbers) | Self::Many { frequent: numbers, .. } => {
+                numbers.get(choice).map(|&number| TableCell::Number(number))
             }
-            _ => self.choice(cell).is_some(),
+        };
+        value.unwrap_or(TableCell::Null)
+    }
+
+    /// Whether a column may hold a number of a range.
+    pub(crate) fn reaches(&self, range: &RangeInclusive<f64>) -> bool {
+        match self {
+            Self::Texts(_) => false,
+            Self::Few(numbers) => numbers.iter().any(|number| range.contains(number)),
+            Self::Many { least, power, .. } => {
+                let first = range.start().max(*least);
+                let step = power.map_or(0.0, |power| libm::pow(10.0, power.into()));
+                // Its multiple may lie before it, and the next one not.
+                [first, first + step].iter().any(|&number| range.contains(&self.tell(number)))
+            }
         }
     }
 

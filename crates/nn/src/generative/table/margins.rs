@@ -7,7 +7,6 @@ use teller_numeric::{Control, Stream, math};
 use super::encoding::{Encoded, Place, TableEncoding};
 use super::{Domain, NULL, Quantiles, Table, Values};
 use crate::Error;
-use crate::generative::sampler::draw_label;
 
 /// Times that the offsets are improved.
 const ROUNDS: usize = 20;
@@ -101,11 +100,6 @@ impl Margins {
         }
         let counts = by_label.iter().map(|members| members.len() as u64).collect();
         Ok(Self { counts, labels })
-    }
-
-    /// A label, as often as among the real rows.
-    pub(crate) fn draw_label(&self, stream: &mut Stream) -> u32 {
-        draw_label(&self.counts, stream)
     }
 
     /// A table's rows from raw ones: choices are drawn, numbers told in the real ones' terms.
