@@ -1,9 +1,11 @@
 //! The network engine beside ONNX Runtime, Keras and PyTorch, which compute the same network with
-//! the same weights: `cargo bench -p teller-nn --bench engine [-- inference|training|texts|layers]`.
+//! the same weights: `cargo bench -p teller-nn --bench engine
+//! [-- inference|training|texts|generators|layers]`.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot measure says so and ends")]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod generators;
 mod inference;
 mod layers;
 mod peers;
@@ -27,6 +29,9 @@ fn main() {
     }
     if wanted("texts") {
         texts::run();
+    }
+    if wanted("generators") {
+        generators::run();
     }
     if wanted("layers") {
         layers::run(peak);

@@ -37,7 +37,8 @@ impl Control for Elapsed {
     }
 }
 
-fn noise() -> ImageDataset {
+/// Images of ten labels in which there is nothing to learn.
+pub(crate) fn noise() -> ImageDataset {
     let mut stream = Stream::new(1, "bench", 1);
     let mut builder = ImageDatasetBuilder::new(28, 28, 1);
     for _ in 0..IMAGES {
