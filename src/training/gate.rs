@@ -12,8 +12,17 @@ use crate::error::Error;
 use crate::training::evaluation::evaluate;
 
 /// The metrics of which less is better.
-const LESS_IS_BETTER: [&str; 5] =
-    ["log_loss", "negative_elbo", "reconstruction", "divergence", "mean_squared_error"];
+const LESS_IS_BETTER: [&str; 9] = [
+    "log_loss",
+    "negative_elbo",
+    "reconstruction",
+    "divergence",
+    "mean_squared_error",
+    "rmse",
+    "column_variation",
+    "correlation_difference",
+    "frechet_distance",
+];
 
 /// What a new version must reach.
 pub struct Gate {

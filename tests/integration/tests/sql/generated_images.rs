@@ -110,6 +110,22 @@ fn few_images_that_are_learned_by_heart_stay_a_candidate() {
 }
 
 #[test]
+fn a_gate_takes_a_lesser_distance_for_the_better_one() {
+    let mut client = Database::with_demo().connect();
+    let learn = |epochs: u32| {
+        format!(
+            r#"SELECT status FROM teller.train('scans', 'generation',
+                   'SELECT image FROM demo.scans ORDER BY id',
+                   '{{"algorithm": "gan", "input": {{"height": 8, "width": 8}}, "epochs": {epochs},
+                      "gate": {{"metric": "frechet_distance", "max_drop": 0.01,
+                                "data": "SELECT image FROM demo.scans"}}}}')"#
+        )
+    };
+    let status = [2, 12, 2].map(|epochs| client.value::<String>(&learn(epochs)));
+    assert_eq!(status, ["production", "production", "candidate"]);
+}
+
+#[test]
 fn what_cannot_be_answered_says_why() {
     let mut client = Database::with_demo().connect();
     train(&mut client, "digits", "image, label");
