@@ -16,9 +16,12 @@ use crate::algorithm::{self, Algorithm, Size, Takes};
 use crate::{Dataset, Error, FittedRecommender};
 
 /// Grows whenever the checkpoint's arrays change their meaning.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 /// Of so many that are tried, one is tried again with so many times the users.
 const THIRD: usize = 3;
+/// A round has so many users at least, or all: of the 105 to 630 in a ninth or a third of MovieLens 100K
+/// and Last.FM, the choice was up to 8 % worse than of all.
+const LEAST_USERS: f64 = 2_000.0;
 /// Of the pairs, where none is said.
 const SHARE: f64 = 0.1;
 
@@ -106,6 +109,10 @@ impl Search {
         Box::new(Self { split: self.split.clone(), metric: self.metric, candidates })
     }
 
+    fn rounds(&self, parted: &Parted) -> Vec<(usize, f64)> {
+        rounds(self.candidates.len(), parted.training.interactions.users().len())
+    }
+
     /// Tries the candidates: which one is the best, its figures, and what was tried.
     fn choose(
         &self,
@@ -113,7 +120,7 @@ impl Search {
         stages: &mut Stages<'_>,
         control: &dyn Control,
     ) -> Result<(usize, Figures, Vec<Value>), Error> {
-        let rounds = rounds(self.candidates.len());
+        let rounds = self.rounds(parted);
         let mut left: usize = rounds.iter().map(|&(tried, _)| tried).sum();
         let mut alive: Vec<usize> = (0..self.candidates.len()).collect();
         let mut trials = Vec::new();
@@ -161,15 +168,20 @@ fn split(share: f64) -> Split {
     Split { share: if share == 0.0 { SHARE } else { share } }
 }
 
-/// How many candidates are tried with which share of the users, one after the other.
-fn rounds(candidates: usize) -> Vec<(usize, f64)> {
+/// How many candidates are tried with which share of so many users, one after the other.
+fn rounds(candidates: usize, users: usize) -> Vec<(usize, f64)> {
     let mut rounds = vec![candidates];
     while rounds.len() < THIRD && rounds[rounds.len() - 1] > THIRD {
         rounds.push(rounds[rounds.len() - 1].div_ceil(THIRD));
     }
     let last = rounds.len() - 1;
-    let share = |round: usize| 1.0 / THIRD.pow((last - round) as u32) as f64;
-    rounds.into_iter().enumerate().map(|(round, tried)| (tried, share(round))).collect()
+    let least = LEAST_USERS / users.max(1) as f64;
+    let share = |round: usize| (1.0 / THIRD.pow((last - round) as u32) as f64).max(least).min(1.0);
+    let rounds = rounds.into_iter().enumerate().map(|(round, tried)| (tried, share(round)));
+    let mut rounds: Vec<(usize, f64)> = rounds.collect();
+    // The same users would say the same again.
+    rounds.dedup_by_key(|&mut (_, share)| share);
+    rounds
 }
 
 /// A share of the users, on both sides; nothing for all, or where none would be left.
@@ -245,7 +257,8 @@ impl Algorithm for Search {
         control: &dyn Control,
     ) -> Result<FittedRecommender, Error> {
         let parted = self.split.part(data, control)?;
-        let most = rounds(self.candidates.len()).iter().map(|&(tried, _)| tried).sum();
+        let rounds = parted.as_ref().map(|parted| self.rounds(parted)).unwrap_or_default();
+        let most = rounds.iter().map(|&(tried, _)| tried).sum();
         let key = key(&format!("search {REVISION} {self:?}"), data, parted.as_ref(), control)?;
         let mut stages = Stages::begin(key, resume, most, control)?;
         let (best, figures, trials) = match &parted {
@@ -266,5 +279,21 @@ impl Algorithm for Search {
         let model = json!({"chosen": options, "reason": reason, "trials": trials});
         let algorithm = Some(algorithm.name());
         Ok(FittedRecommender { validation: figures, algorithm, model, ..fitted })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_round_has_few_users() {
+        assert_eq!(rounds(20, 90_000), [(20, 1.0 / 9.0), (7, 1.0 / 3.0), (3, 1.0)]);
+        assert_eq!(rounds(9, 90_000), [(9, 1.0 / 3.0), (3, 1.0)]);
+        assert_eq!(rounds(3, 90_000), [(3, 1.0)]);
+        assert_eq!(rounds(20, 8_000), [(20, 0.25), (7, 1.0 / 3.0), (3, 1.0)]);
+        assert_eq!(rounds(20, 5_000), [(20, 0.4), (3, 1.0)]);
+        assert_eq!(rounds(20, 2_000), [(20, 1.0)]);
+        assert_eq!(rounds(20, 0), [(20, 1.0)]);
     }
 }
