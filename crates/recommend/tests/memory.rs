@@ -1,4 +1,4 @@
-//! What trainings on side data are said to take, beside what they take at their peak.
+//! What trainings are said to take, beside what they take at their peak.
 
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -57,10 +57,11 @@ fn generated(users: i64, items: u32, entities: u32) -> Dataset {
 
 #[test]
 fn trainings_take_what_is_said_and_not_much_less() {
-    let cases: Vec<(Value, [u32; 3])> = ["content", "propagation", "transe"]
+    let cases: Vec<(Value, [u32; 3])> = ["biased_mf", "content", "propagation", "transe"]
         .into_iter()
         .flat_map(|name| {
             let given = match name {
+                "biased_mf" => json!({"algorithm": name, "factors": 12, "iterations": 1}),
                 "content" => json!({"algorithm": name, "factors": 32}),
                 _ => json!({"algorithm": "knowledge_graph", "embedding": name, "factors": 32,
                             "epochs": 2}),

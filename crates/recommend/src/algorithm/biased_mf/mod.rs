@@ -102,12 +102,13 @@ impl Algorithm for BiasedMfParams {
 
     fn working_memory(&self, size: &Size) -> u64 {
         let each = self.shape().len() as u64;
-        // Both matrices of ratings, what is known of users and, of each start, of items, and the
-        // factors. What a checkpoint takes is taken by what is stored when there are no more of them.
+        // Both matrices of ratings, what is known of users and, of each start and once more in a
+        // checkpoint or in what is stored, of items, and the factors with what is stored of them.
         (size.matrix().saturating_mul(2))
             .saturating_add(size.users.saturating_mul(4 * each))
             .saturating_add(self.known_of_items(size))
             .saturating_add(size.numbers(self.count()))
+            .saturating_add(self.stored_memory(size))
     }
 
     fn stored_memory(&self, size: &Size) -> u64 {
@@ -163,11 +164,13 @@ impl Algorithm for BiasedMfParams {
             });
             control.checkpoint(Moment::EndOfStep, &|| checkpoint(&key, sweeps, &members, shape));
         }
+        // Of use only to sweeps.
+        drop((users, by_item));
         let count = self.count();
         let mut factors = FittedFactors {
             count,
             users: vec![0f32; by_user.rows() * count],
-            items: vec![0f32; by_item.rows() * count],
+            items: vec![0f32; data.items().len() * count],
         };
         let start = |member| Start { given: Member::of_users(member), items: &member.items };
         let items = Items { shape, scale, starts: members.iter().map(start).collect() };
