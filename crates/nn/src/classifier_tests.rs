@@ -114,7 +114,7 @@ fn unfolded(
         placed.layer.prepare(pass.isa, placed.stored(weights), prepared, None);
     }
     let mut kept = Kept::new(network, 1).unwrap();
-    let mut passing = kept.groups(network, 1, false).remove(0);
+    let mut passing = kept.groups(network, (1, 1), false).remove(0);
     classifier.normalize(raster, passing.values[0]);
     let mut scratch = vec![0.0; network.training_scratch()];
     let of = |index: usize| {

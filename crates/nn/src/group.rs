@@ -83,19 +83,20 @@ impl Kept {
         kept + d_input_len(network) as u64
     }
 
-    /// The parts of the first `images`, group by group; whether there is a way back.
+    /// The parts of the first `images`, so many `together`; whether there is a way back.
     pub(crate) fn groups(
         &mut self,
         network: &Network,
-        images: usize,
+        (images, together): (usize, usize),
         keeps: bool,
     ) -> Vec<Passing<'_>> {
         let [values, saved, d_values, aside] = lens(network);
-        let values = by_group(&mut self.values, &values, images).into_iter();
-        let saved = by_group(&mut self.saved, &saved, images);
-        let d_values = by_group(&mut self.d_values, &d_values, images);
-        let aside = by_group(&mut self.aside, &aside, images);
-        let d_input = chunks(&mut self.d_input, GROUP * d_input_len(network));
+        let by_group = |buffers, lens: &[usize]| by_group(buffers, lens, images, together);
+        let values = by_group(&mut self.values, &values).into_iter();
+        let saved = by_group(&mut self.saved, &saved);
+        let d_values = by_group(&mut self.d_values, &d_values);
+        let aside = by_group(&mut self.aside, &aside);
+        let d_input = chunks(&mut self.d_input, together * d_input_len(network));
         values
             .zip(saved)
             .zip(d_values.into_iter().zip(aside))
@@ -313,14 +314,13 @@ fn by_group<'b>(
     buffers: &'b mut [Floats],
     lens: &[usize],
     images: usize,
+    together: usize,
 ) -> Vec<Vec<&'b mut [f32]>> {
     let mut groups: Vec<Vec<&mut [f32]>> =
-        std::iter::repeat_with(Vec::new).take(images.div_ceil(GROUP)).collect();
+        std::iter::repeat_with(Vec::new).take(images.div_ceil(together)).collect();
     for (buffer, len) in buffers.iter_mut().zip(lens) {
-        for (group, part) in groups.iter_mut().zip(chunks(&mut buffer[..images * len], GROUP * len))
-        {
-            group.push(part);
-        }
+        let parts = chunks(&mut buffer[..images * len], together * len);
+        groups.iter_mut().zip(parts).for_each(|(group, part)| group.push(part));
     }
     groups
 }

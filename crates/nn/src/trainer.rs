@@ -129,7 +129,7 @@ impl<'a> Trainer<'a> {
         let mut rasters = self.rasters.chunks_mut(Changes::scratch(network.input.len()));
         let width = sums(network);
         let mut sums = chunks(&mut self.sums, width);
-        let groups = self.kept.groups(network, images, noise.is_some()).into_iter();
+        let groups = self.kept.groups(network, (images, GROUP), noise.is_some()).into_iter();
         let mut groups: Vec<Group<'_>> = groups
             .zip(scratch.zip(outcomes).zip(batch.rows.chunks(GROUP)))
             .map(|(passing, ((scratch, outcomes), rows))| Group {

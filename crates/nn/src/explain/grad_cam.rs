@@ -27,7 +27,7 @@ pub(super) fn heat(
     };
     let pass = Pass { isa: classifier.isa(), control, noise: None };
     let mut kept = Kept::new(&network, 1)?;
-    let [mut passing] = <[Passing<'_>; 1]>::try_from(kept.groups(&network, 1, true))
+    let [mut passing] = <[Passing<'_>; 1]>::try_from(kept.groups(&network, (1, 1), true))
         .map_err(|_| Error::NoConvolution)?;
     classifier.normalize(raster, passing.values[0]);
     through(classifier, &network, seen, label, &mut passing, &pass)?;

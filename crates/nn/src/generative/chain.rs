@@ -12,6 +12,9 @@ use crate::layer::{Pass, Results};
 use crate::network::{Network, Purpose};
 use crate::{Error, LayerSpec, Shape};
 
+/// Rows that go through dense layers together: the weights are most of what these read.
+const VECTORS: usize = 32;
+
 #[derive(Debug)]
 pub(super) struct Chain {
     pub(super) network: Network,
@@ -37,9 +40,16 @@ impl Chain {
         self
     }
 
+    /// Rows that go through the layers together.
+    fn together(&self) -> usize {
+        let outputs = self.network.layers.iter().map(|placed| placed.layer.output());
+        let mut shapes = std::iter::once(self.network.input).chain(outputs);
+        if shapes.all(|shape| matches!(shape, Shape::Vector(_))) { VECTORS } else { GROUP }
+    }
+
     /// The memory for batches of at most `rows`.
     pub(super) fn batch(&self, rows: usize) -> Result<ChainBatch, Error> {
-        let groups = rows.div_ceil(GROUP);
+        let groups = rows.div_ceil(self.together());
         Ok(ChainBatch {
             kernels: Kernels::new(&self.network)?,
             kept: Kept::new(&self.network, rows)?,
@@ -49,7 +59,8 @@ impl Chain {
 
     /// Floats of a batch of `rows`.
     pub(super) fn floats(&self, rows: usize) -> u64 {
-        let scratch = rows.div_ceil(GROUP) as u64 * self.network.training_scratch() as u64;
+        let scratch =
+            rows.div_ceil(self.together()) as u64 * self.network.training_scratch() as u64;
         let kept = (rows as u64).saturating_mul(Kept::floats_needed(&self.network));
         Kernels::floats_needed(&self.network) + scratch.saturating_add(kept)
     }
@@ -69,7 +80,7 @@ impl Chain {
             let placed = &self.network.layers[index];
             placed.weights(placed.stored(weights), prepared)
         };
-        let groups = batch.kept.groups(&self.network, rows, true);
+        let groups = batch.kept.groups(&self.network, (rows, self.together()), true);
         each(&self.network, work, groups, &mut batch.scratch, |passing, pass, scratch| {
             passing.forward(&self.network, pass, layers.clone(), stored, scratch)
         })
@@ -85,8 +96,10 @@ impl Chain {
         asked: usize,
     ) -> Result<(), Cancelled> {
         let layers = 0..self.network.layers.len();
-        let mut groups = batch.kept.groups(&self.network, rows, true);
-        groups[asked.div_ceil(GROUP)..].iter_mut().for_each(|group| group.d_input = &mut []);
+        let mut groups = batch.kept.groups(&self.network, (rows, self.together()), true);
+        groups[asked.div_ceil(self.together())..]
+            .iter_mut()
+            .for_each(|group| group.d_input = &mut []);
         let reversed = &*batch.kernels.reversed;
         each(&self.network, work, groups, &mut batch.scratch, |passing, pass, scratch| {
             passing.backward(&self.network, pass, layers.clone(), reversed, scratch)
@@ -127,7 +140,9 @@ impl Chain {
         output: &mut [f32],
     ) -> Result<(), Cancelled> {
         let (reads, gives) = (self.network.input.len(), self.network.output().len());
-        let groups = input.par_chunks(GROUP * reads).zip(output.par_chunks_mut(GROUP * gives));
+        let together = self.together();
+        let groups =
+            input.par_chunks(together * reads).zip(output.par_chunks_mut(together * gives));
         groups.try_for_each(|(input, output)| self.apply_alone(work, weights, input, output))
     }
 

@@ -131,7 +131,7 @@ impl Critic {
             let ends = Ends { input, output, saved: &[] };
             placed.layer.backward(pass, &[], ends, now, Some(next), scratch)
         };
-        let groups = kept.groups(network, rows, true);
+        let groups = kept.groups(network, (rows, GROUP), true);
         let changes = batch.changes.par_chunks_mut(GROUP * 2 * self.widest());
         let groups = groups.into_iter().zip(changes.collect::<Vec<_>>());
         each(network, work, groups.collect(), scratch, |(passing, changes), pass, scratch| {
