@@ -14,13 +14,17 @@ mod credit;
 use std::sync::{Arc, Mutex};
 
 use common::interrupting::Interrupting;
+use linfa::DatasetBase;
+use linfa::traits::{Fit, Predict};
+use linfa_reduction::Pca;
+use ndarray::{Array2, Axis};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use teller_nn::{
     Autoencoder, AutoencoderParams, Error, Examples, ImageDataset, Likelihood, TrainingParams,
     autoencoder_memory, evaluate_autoencoder, fit_autoencoder, fit_autoencoder_on,
 };
-use teller_numeric::{Cancelled, Isa, Options, Stream, Uninterrupted, eigen};
+use teller_numeric::{Cancelled, Isa, Options, Stream, Uninterrupted};
 use teller_payload::{AlignedBytes, PayloadError, PayloadWriter, SharedBytes};
 
 const WIDTH: usize = 6;
@@ -371,33 +375,18 @@ fn rows_of_credit() -> Option<Vec<Vec<f32>>> {
 /// Mean squared error of standardized numbers of the rows held out, by so many principal components
 /// of the others.
 fn error_of_components(training: &[Vec<f32>], held_out: &[Vec<f32>], components: usize) -> f64 {
-    let (width, count) = (training[0].len(), training.len() as f64);
-    let column = |i: usize| training.iter().map(move |row| f64::from(row[i]));
-    let means: Vec<f64> = (0..width).map(|i| column(i).sum::<f64>() / count).collect();
-    let deviation =
-        |i: usize| (column(i).map(|x| (x - means[i]).powi(2)).sum::<f64>() / count).sqrt();
-    let deviations: Vec<f64> = (0..width).map(deviation).collect();
-    let standard = |row: &Vec<f32>| -> Vec<f64> {
-        (0..width).map(|i| (f64::from(row[i]) - means[i]) / deviations[i]).collect()
-    };
-    let mut covariance = vec![0.0; width * width];
-    for row in training.iter().map(standard) {
-        for (i, j) in (0..width).flat_map(|i| (0..width).map(move |j| (i, j))) {
-            covariance[i * width + j] += row[i] * row[j] / count;
-        }
-    }
-    let (_, vectors) = eigen(covariance, width, &Uninterrupted).unwrap();
-    let mut error = 0.0;
-    for row in held_out.iter().map(standard) {
-        let mut left = row.clone();
-        for component in 0..components {
-            let vector = || vectors[component..].iter().step_by(width);
-            let length: f64 = row.iter().zip(vector()).map(|(x, v)| x * v).sum();
-            left.iter_mut().zip(vector()).for_each(|(x, v)| *x -= length * v);
-        }
-        error += left.iter().map(|x| x * x).sum::<f64>();
-    }
-    error / (held_out.len() * width) as f64
+    let [training, held_out] = [training, held_out].map(|rows| {
+        let number = |(row, column): (usize, usize)| f64::from(rows[row][column]);
+        Array2::from_shape_fn((rows.len(), rows[0].len()), number)
+    });
+    let means = training.mean_axis(Axis(0)).unwrap();
+    let deviations = training.std_axis(Axis(0), 0.0);
+    let training = DatasetBase::from((training - &means) / &deviations);
+    let held_out = (held_out - &means) / &deviations;
+    let pca = Pca::params(components).fit(&training).unwrap();
+    assert_eq!(pca.components().nrows(), components);
+    let told = pca.inverse_transform(pca.predict(&held_out));
+    (told - held_out).mapv(|x| x * x).mean().unwrap()
 }
 
 #[test]
