@@ -46,15 +46,18 @@ pub(crate) fn mnist<const PARTS: usize>(sizes: [usize; PARTS]) -> Option<[ImageD
 /// Of Banking77, datasets of so many questions each, without overlap.
 pub(crate) fn questions<const PARTS: usize>(sizes: [usize; PARTS]) -> Option<[TextDataset; PARTS]> {
     let lines = lines("banking77.tsv")?;
-    let mut lines = lines.iter();
-    Some(sizes.map(|size| {
-        let mut builder = TextDatasetBuilder::default();
-        for line in lines.by_ref().take(size) {
-            let (text, label) = line.rsplit_once('\t').unwrap();
-            builder.push(text, label).unwrap();
-        }
-        builder.finish().unwrap()
-    }))
+    let mut lines = lines.iter().map(String::as_str);
+    Some(sizes.map(|size| labelled(lines.by_ref().take(size))))
+}
+
+/// Lines of a text and its label.
+pub(crate) fn labelled<'a>(lines: impl Iterator<Item = &'a str>) -> TextDataset {
+    let mut builder = TextDatasetBuilder::default();
+    for line in lines {
+        let (text, label) = line.rsplit_once('\t').unwrap();
+        builder.push(text, label).unwrap();
+    }
+    builder.finish().unwrap()
 }
 
 /// Of the credit default data, datasets of so many customers each, without overlap: six months and
