@@ -54,31 +54,31 @@ impl Affine {
         self.dense().initialize(by, stream, &mut weights[self.kernel.clone()]);
     }
 
-    /// `output (rows x units) = input (rows x inputs) * kernel + bias`.
+    /// `output (rows x units) = input (rows x inputs) * kernel + bias`, in the caller's thread.
     pub(super) fn forward(
         &self,
-        work: &Work<'_>,
+        pass: &Pass<'_>,
         weights: &[f32],
         input: &[f32],
         output: &mut [f32],
     ) -> Result<(), Cancelled> {
-        self.apply(work, weights, &weights[self.bias.clone()], input, output)
+        self.apply(pass, weights, &weights[self.bias.clone()], input, output)
     }
 
     /// [`Self::forward`] without the bias: what a change of the input changes.
     pub(super) fn forward_change(
         &self,
-        work: &Work<'_>,
+        pass: &Pass<'_>,
         weights: &[f32],
         input: &[f32],
         output: &mut [f32],
     ) -> Result<(), Cancelled> {
-        self.apply(work, weights, &vec![0.0; self.units], input, output)
+        self.apply(pass, weights, &vec![0.0; self.units], input, output)
     }
 
     fn apply(
         &self,
-        work: &Work<'_>,
+        pass: &Pass<'_>,
         weights: &[f32],
         bias: &[f32],
         input: &[f32],
@@ -86,65 +86,82 @@ impl Affine {
     ) -> Result<(), Cancelled> {
         let kernel = &weights[self.kernel.clone()];
         let weights = Weights { kernel, bias, ..Weights::default() };
-        let tasks = input.par_chunks(TASK * self.inputs);
-        tasks.zip(output.par_chunks_mut(TASK * self.units)).try_for_each(|(input, output)| {
-            let results = Results { output, saved: None };
-            self.dense().forward(&work.pass(), weights, input, results, &mut [])
-        })
+        self.dense().forward(pass, weights, input, Results { output, saved: None }, &mut [])
     }
 
-    /// The kernel as [`Self::backward`] reads it.
-    pub(super) fn reverse(&self, work: &Work<'_>, weights: &[f32], reversed: &mut [f32]) {
-        let block = WIDEST * self.units;
-        let parts = weights[self.kernel.clone()].par_chunks(block);
-        let reversed = reversed[..self.kernel.len()].par_chunks_mut(block);
-        parts.zip(reversed).for_each(|(kernel, reversed)| {
-            let weights = Weights { kernel, ..Weights::default() };
-            self.dense().prepare(work.isa, weights, &mut [], Some(reversed));
-        });
-    }
-
-    /// From the gradient to the output to that to the input.
+    /// From the gradient to the output to that to the input, by kernels that [`reverse`] has
+    /// turned, in the caller's thread.
     pub(super) fn backward(
         &self,
-        work: &Work<'_>,
-        weights: &[f32],
-        reversed: &mut [f32],
+        pass: &Pass<'_>,
+        reversed: &[f32],
         d_output: &mut [f32],
         d_input: &mut [f32],
     ) -> Result<(), Cancelled> {
-        self.reverse(work, weights, reversed);
-        let reversed = &reversed[..self.kernel.len()];
-        let tasks = d_output.par_chunks_mut(TASK * self.units);
-        tasks.zip(d_input.par_chunks_mut(TASK * self.inputs)).try_for_each(|(d_output, d_input)| {
-            let ends = Ends { input: &[], output: &[], saved: &[] };
-            self.dense().backward(&work.pass(), reversed, ends, d_output, Some(d_input), &mut [])
-        })
+        let reversed = &reversed[self.kernel.clone()];
+        let ends = Ends { input: &[], output: &[], saved: &[] };
+        self.dense().backward(pass, reversed, ends, d_output, Some(d_input), &mut [])
     }
+}
 
-    /// The gradient to the weights, all rows summed up; that to the bias leaves out the rows
-    /// before `biased`.
-    pub(super) fn weight_gradient(
-        &self,
-        work: &Work<'_>,
-        input: &[f32],
-        d_output: &[f32],
-        biased: usize,
-        gradient: &mut [f32],
-    ) -> Result<(), Cancelled> {
-        let dense = self.dense();
-        let block = dense.task_rows();
-        let kernel = &mut gradient[self.kernel.clone()];
-        let tasks = kernel.par_chunks_mut(block * self.units).enumerate();
-        tasks.try_for_each(|(number, gradient)| {
-            let rows = number * block..number * block + gradient.len() / self.units;
-            let ends = Ends { input, output: &[], saved: &[] };
-            dense.kernel_gradient(&work.pass(), rows, ends, d_output, gradient, &mut [])
-        })?;
-        let biased = &d_output[biased * self.units..];
-        bias_gradient(work.isa, biased, &mut gradient[self.bias.clone()]);
-        Ok(())
+/// Of `all`, laid out as the weights are, the parts of layers one behind another: kernel and bias.
+fn parts<'a>(
+    layers: &'a [Affine],
+    mut all: &'a mut [f32],
+) -> Vec<(&'a Affine, &'a mut [f32], &'a mut [f32])> {
+    let mut at = 0;
+    let part = |layer: &'a Affine| {
+        let (own, rest) = std::mem::take(&mut all)[layer.kernel.start - at..]
+            .split_at_mut(layer.bias.end - layer.kernel.start);
+        (all, at) = (rest, layer.bias.end);
+        let (kernel, bias) = own.split_at_mut(layer.kernel.len());
+        (layer, kernel, bias)
+    };
+    layers.iter().map(part).collect()
+}
+
+/// Kernels of layers as [`Affine::backward`] reads them, at their places in `reversed`.
+pub(super) fn reverse(work: &Work<'_>, layers: &[Affine], weights: &[f32], reversed: &mut [f32]) {
+    let mut tasks = Vec::new();
+    for (layer, to, _) in parts(layers, reversed) {
+        let block = WIDEST * layer.units;
+        let from = weights[layer.kernel.clone()].chunks(block);
+        tasks.extend(from.zip(to.chunks_mut(block)).map(|(from, to)| (layer, from, to)));
     }
+    tasks.into_par_iter().for_each(|(layer, kernel, to)| {
+        let weights = Weights { kernel, ..Weights::default() };
+        layer.dense().prepare(work.isa, weights, &mut [], Some(to));
+    });
+}
+
+/// The gradient to the weights of layers that read `inputs`, all rows summed up; that to the biases
+/// leaves out the rows before `biased`.
+pub(super) fn weight_gradients<const N: usize>(
+    work: &Work<'_>,
+    layers: &[Affine; N],
+    (inputs, d_outputs): ([&[f32]; N], [&[f32]; N]),
+    biased: usize,
+    gradient: &mut [f32],
+) -> Result<(), Cancelled> {
+    let mut tasks = Vec::new();
+    for (index, (layer, kernel, bias)) in parts(layers, gradient).into_iter().enumerate() {
+        let block = layer.dense().task_rows() * layer.units;
+        tasks
+            .extend(kernel.chunks_mut(block).enumerate().map(|task| (index, Some(task.0), task.1)));
+        tasks.push((index, None, bias));
+    }
+    let pass = work.pass();
+    tasks.into_par_iter().try_for_each(|(index, task, gradient)| {
+        let (layer, input, d_output) = (&layers[index], inputs[index], d_outputs[index]);
+        let Some(task) = task else {
+            bias_gradient(work.isa, &d_output[biased * layer.units..], gradient);
+            return Ok(());
+        };
+        let first = task * layer.dense().task_rows();
+        let rows = first..first + gradient.len() / layer.units;
+        let ends = Ends { input, output: &[], saved: &[] };
+        layer.dense().kernel_gradient(&pass, rows, ends, d_output, gradient, &mut [])
+    })
 }
 
 /// Elementwise work on the rows of a batch, in parallel; the slices are cut alike.

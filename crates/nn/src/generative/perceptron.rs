@@ -1,9 +1,9 @@
 //! Two hidden layers of sigmoid linear units (Elfwing et al. 2018) and a linear one after them.
 
 use rayon::prelude::*;
-use teller_numeric::{Cancelled, Isa, Stream, activations};
+use teller_numeric::{Cancelled, Stream, activations};
 
-use super::affine::{Affine, TASK, Work, buffers, by_rows};
+use super::affine::{Affine, TASK, Work, buffers, reverse, weight_gradients};
 use crate::Error;
 use crate::floats::Floats;
 use crate::layer::Initialization;
@@ -60,18 +60,30 @@ impl Perceptron {
         output: &mut [f32],
     ) -> Result<(), Cancelled> {
         let [first, second, last] = &self.layers;
-        let rows = input.len() / first.inputs;
-        let [h1, h2] = [rows * first.units, rows * second.units];
-        let Kept { before, after, .. } = kept;
-        first.forward(work, weights, input, &mut before[0][..h1])?;
-        silu(work, &before[0][..h1], &mut after[0][..h1])?;
-        second.forward(work, weights, &after[0][..h1], &mut before[1][..h2])?;
-        silu(work, &before[1][..h2], &mut after[1][..h2])?;
-        last.forward(work, weights, &after[1][..h2], output)
+        let Kept { before: [before1, before2], after: [after1, after2], .. } = kept;
+        let (h1, h2) = (TASK * first.units, TASK * second.units);
+        let tasks = input
+            .par_chunks(TASK * first.inputs)
+            .zip(before1.par_chunks_mut(h1).zip(after1.par_chunks_mut(h1)))
+            .zip(before2.par_chunks_mut(h2).zip(after2.par_chunks_mut(h2)))
+            .zip(output.par_chunks_mut(TASK * last.units));
+        let (isa, pass) = (work.isa, work.pass());
+        tasks.try_for_each(|(((input, (before1, after1)), (before2, after2)), output)| {
+            let rows = input.len() / first.inputs;
+            let (before1, after1) =
+                (&mut before1[..rows * first.units], &mut after1[..rows * first.units]);
+            let (before2, after2) =
+                (&mut before2[..rows * second.units], &mut after2[..rows * second.units]);
+            first.forward(&pass, weights, input, before1)?;
+            isa.vectorize(silu_loop, (&*before1, &mut *after1));
+            second.forward(&pass, weights, after1, before2)?;
+            isa.vectorize(silu_loop, (&*before2, &mut *after2));
+            last.forward(&pass, weights, after2, output)
+        })
     }
 
     /// From the gradient to the output to that to the weights and, unless nobody wants that, to
-    /// the input. `reversed` has room for the largest kernel.
+    /// the input. `reversed` has room for all weights.
     pub(super) fn backward(
         &self,
         work: &Work<'_>,
@@ -84,30 +96,34 @@ impl Perceptron {
         let [first, second, last] = &self.layers;
         let rows = input.len() / first.inputs;
         let [h1, h2] = [rows * first.units, rows * second.units];
-        let Kept { before, after, d_after } = kept;
-        let [d_first, d_second] = d_after;
+        let Kept { before, after, d_after: [d_first, d_second] } = kept;
         let (d_first, d_second) = (&mut d_first[..h1], &mut d_second[..h2]);
-        last.weight_gradient(work, &after[1][..h2], d_output, 0, gradient)?;
-        last.backward(work, weights, reversed, d_output, d_second)?;
-        silu_gradient(work, &before[1][..h2], d_second)?;
-        second.weight_gradient(work, &after[0][..h1], d_second, 0, gradient)?;
-        second.backward(work, weights, reversed, d_second, d_first)?;
-        silu_gradient(work, &before[0][..h1], d_first)?;
-        first.weight_gradient(work, input, d_first, 0, gradient)?;
-        match d_input {
-            Some(d_input) => first.backward(work, weights, reversed, d_first, d_input),
-            None => Ok(()),
-        }
+        reverse(work, &self.layers, weights, reversed);
+        let mut d_input = d_input.into_iter().flat_map(|d| d.chunks_mut(TASK * first.inputs));
+        let tasks: Vec<_> = d_output
+            .chunks_mut(TASK * last.units)
+            .zip(d_first.chunks_mut(TASK * first.units).zip(before[0].chunks(TASK * first.units)))
+            .zip(
+                d_second.chunks_mut(TASK * second.units).zip(before[1].chunks(TASK * second.units)),
+            )
+            .map(|parts| (parts, d_input.next()))
+            .collect();
+        let (isa, pass, reversed) = (work.isa, work.pass(), &*reversed);
+        tasks.into_par_iter().try_for_each(
+            |(((d_output, (d_first, before1)), (d_second, before2)), d_input)| {
+                last.backward(&pass, reversed, d_output, d_second)?;
+                isa.vectorize(silu_gradient_loop, (before2, &mut *d_second));
+                second.backward(&pass, reversed, d_second, d_first)?;
+                isa.vectorize(silu_gradient_loop, (before1, &mut *d_first));
+                match d_input {
+                    Some(d_input) => first.backward(&pass, reversed, d_first, d_input),
+                    None => Ok(()),
+                }
+            },
+        )?;
+        let read = [input, &after[0][..h1], &after[1][..h2]];
+        weight_gradients(work, &self.layers, (read, [d_first, d_second, d_output]), 0, gradient)
     }
-}
-
-/// Numbers that one task works on.
-const CHUNK: usize = TASK * 256;
-
-fn silu(work: &Work<'_>, before: &[f32], after: &mut [f32]) -> Result<(), Cancelled> {
-    let parts = before.par_chunks(CHUNK).zip(after.par_chunks_mut(CHUNK));
-    let isa: Isa = work.isa;
-    by_rows(parts, work, |arguments| isa.vectorize(silu_loop, arguments))
 }
 
 #[inline(always)]
@@ -115,12 +131,6 @@ fn silu_loop((before, after): (&[f32], &mut [f32])) {
     for (to, &x) in after.iter_mut().zip(before) {
         *to = x * activations::sigmoid(x);
     }
-}
-
-fn silu_gradient(work: &Work<'_>, before: &[f32], d: &mut [f32]) -> Result<(), Cancelled> {
-    let parts = before.par_chunks(CHUNK).zip(d.par_chunks_mut(CHUNK));
-    let isa: Isa = work.isa;
-    by_rows(parts, work, |arguments| isa.vectorize(silu_gradient_loop, arguments))
 }
 
 #[inline(always)]

@@ -162,14 +162,20 @@ pub(super) struct Job<'a> {
     winners: Option<*mut f32>,
 }
 
+/// Products of a sum that is long.
+const LONG: usize = 192;
+
 /// Cuts the columns into blocks of 4, 2 or 1 vectors.
 fn all_columns<S: Simd>(simd: S, job: &Job<'_>) {
     if narrow::suits::<S>(job.shape) {
         return narrow::all_columns(simd, job);
     }
-    let Contraction { rows, columns, pool, .. } = job.shape;
-    // Wide tiles load less for each product; few rows need them to hide the latency of the sums.
-    let wide = pool.is_none() && (S::REGISTERS >= 32 || rows.outer * rows.inner <= 3);
+    let Contraction { rows, columns, segments, steps, pool, .. } = job.shape;
+    // Wide tiles load less for each product, and few rows need them to hide the latency of the sums.
+    // In long sums the columns of high tiles stay in the nearest cache.
+    let short = segments * steps < LONG;
+    let few = rows.outer * rows.inner <= 3;
+    let wide = pool.is_none() && (few || S::REGISTERS >= 32 && short);
     let mut column = 0;
     while column < *columns {
         let left = columns - column;

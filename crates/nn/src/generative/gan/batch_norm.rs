@@ -11,8 +11,8 @@ use crate::floats::Floats;
 use crate::generative::affine::{TASK, Work, buffers, by_rows};
 
 const EPSILON: f64 = 1e-5;
-/// Units whose sums one task takes.
-const BLOCK: usize = 64;
+/// Units whose sums one task takes: waking a thread for fewer costs more.
+const BLOCK: usize = 256;
 
 /// Where scale and shift of each unit lie among the weights.
 #[derive(Clone, Debug)]
@@ -22,12 +22,13 @@ pub(super) struct BatchNorm {
     pub(super) shift: Range<usize>,
 }
 
-/// What the way back needs.
+/// What is known of a batch.
 pub(super) struct Kept {
     /// The values with mean 0 and variance 1.
-    plain: Floats,
-    /// One over the deviation of each unit.
-    inverse: Vec<f32>,
+    pub(super) plain: Floats,
+    /// Mean and one over the deviation of each unit.
+    pub(super) means: Vec<f32>,
+    pub(super) inverse: Vec<f32>,
 }
 
 impl BatchNorm {
@@ -43,7 +44,7 @@ impl BatchNorm {
 
     pub(super) fn kept(&self, rows: usize) -> Result<Kept, Error> {
         let [plain] = buffers(rows, [self.units])?;
-        Ok(Kept { plain, inverse: vec![0.0; self.units] })
+        Ok(Kept { plain, means: vec![], inverse: vec![] })
     }
 
     /// Mean and one over the deviation of each unit over all rows of `values`.
@@ -57,41 +58,28 @@ impl BatchNorm {
         (means, inverse)
     }
 
-    /// Of a batch, by its own statistics. What comes of each row stands first in its row of
-    /// `joined`, and after that what the layer has `read`.
+    /// Of some rows of a batch whose statistics are known; `plain` keeps what has mean 0 and
+    /// variance 1. What comes of each row stands first in its row of `joined`, and after that what
+    /// the layer has `read`.
     pub(super) fn forward(
         &self,
-        work: &Work<'_>,
+        isa: Isa,
         weights: &[f32],
-        values: &[f32],
-        kept: &mut Kept,
+        (means, inverse): (&[f32], &[f32]),
+        (values, plain): (&[f32], &mut [f32]),
         (read, joined): (&[f32], &mut [f32]),
-    ) -> Result<(), Cancelled> {
+    ) {
         let units = self.units;
-        let rows = values.len() / units;
-        let inputs = read.len() / rows;
-        let isa: Isa = work.isa;
-        let (means, inverse) = self.statistics(isa, values);
-        kept.inverse = inverse;
+        let inputs = read.len() * units / values.len();
         let (scale, shift) = (&weights[self.scale.clone()], &weights[self.shift.clone()]);
-        let parts = values
-            .par_chunks(TASK * units)
-            .zip(kept.plain[..values.len()].par_chunks_mut(TASK * units))
-            .zip(read.par_chunks(TASK * inputs))
-            .zip(joined.par_chunks_mut(TASK * (units + inputs)));
-        by_rows(parts, work, |(((values, plain), read), joined)| {
-            for (((values, plain), read), joined) in values
-                .chunks_exact(units)
-                .zip(plain.chunks_exact_mut(units))
-                .zip(read.chunks_exact(inputs))
-                .zip(joined.chunks_exact_mut(units + inputs))
-            {
-                let (output, beside) = joined.split_at_mut(units);
-                isa.vectorize(normalize, (values, &means, &kept.inverse, plain));
-                isa.vectorize(rectify, (&*plain, scale, shift, output));
-                beside.copy_from_slice(read);
-            }
-        })
+        let rows = values.chunks_exact(units).zip(plain.chunks_exact_mut(units));
+        let rows = rows.zip(read.chunks_exact(inputs)).zip(joined.chunks_exact_mut(units + inputs));
+        for (((values, plain), read), joined) in rows {
+            let (output, beside) = joined.split_at_mut(units);
+            isa.vectorize(normalize, (values, means, inverse, &mut *plain));
+            isa.vectorize(rectify, (&*plain, scale, shift, output));
+            beside.copy_from_slice(read);
+        }
     }
 
     /// Of rows apart, by statistics that are known.
@@ -109,28 +97,27 @@ impl BatchNorm {
         }
     }
 
-    /// From the gradient to what [`Self::forward`] has `joined` to that to the values, `d`.
+    /// From the gradient to what [`Self::forward`] has `joined` to that to what is rectified, `d`.
+    pub(super) fn rectified(&self, isa: Isa, joined: &[f32], d_joined: &[f32], d: &mut [f32]) {
+        let units = self.units;
+        let stride = joined.len() * units / d.len();
+        let rows = joined.chunks_exact(stride).zip(d_joined.chunks_exact(stride));
+        for (d, (y, d_y)) in d.chunks_exact_mut(units).zip(rows) {
+            isa.vectorize(rectified, (&y[..units], &d_y[..units], d));
+        }
+    }
+
+    /// Of a whole batch: what [`Self::rectified`] gave becomes the gradient to the values.
     pub(super) fn backward(
         &self,
         work: &Work<'_>,
-        weights: &[f32],
-        gradient: &mut [f32],
+        (weights, gradient): (&[f32], &mut [f32]),
         kept: &Kept,
-        (joined, d_joined): (&[f32], &[f32]),
         d: &mut [f32],
     ) -> Result<(), Cancelled> {
         let units = self.units;
-        let rows = d.len() / units;
-        let stride = joined.len() / rows;
         let plain = &kept.plain[..d.len()];
         let isa: Isa = work.isa;
-        let parts = d.par_chunks_mut(TASK * units).zip(joined.par_chunks(TASK * stride));
-        by_rows(parts.zip(d_joined.par_chunks(TASK * stride)), work, |((d, y), d_y)| {
-            let rows = y.chunks_exact(stride).zip(d_y.chunks_exact(stride));
-            for (d, (y, d_y)) in d.chunks_exact_mut(units).zip(rows) {
-                isa.vectorize(rectified, (&y[..units], &d_y[..units], d));
-            }
-        })?;
         let (mut products, mut sums) = (vec![0.0f32; units], vec![0.0f32; units]);
         let blocks = products.par_chunks_mut(BLOCK).zip(sums.par_chunks_mut(BLOCK)).enumerate();
         blocks.for_each(|(block, (products, sums))| {
@@ -139,7 +126,7 @@ impl BatchNorm {
         });
         gradient[self.scale.clone()].copy_from_slice(&products);
         gradient[self.shift.clone()].copy_from_slice(&sums);
-        let share = 1.0 / rows as f32;
+        let share = 1.0 / (d.len() / units) as f32;
         products.iter_mut().chain(&mut sums).for_each(|sum| *sum *= share);
         let scale = &weights[self.scale.clone()];
         let factors: Vec<f32> = scale.iter().zip(&kept.inverse).map(|(s, i)| s * i).collect();

@@ -13,13 +13,13 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use teller_numeric::{Cancelled, Isa, Stream};
+use teller_numeric::{Cancelled, Stream};
 
 use crate::Error;
 use crate::floats::Floats;
-use crate::generative::affine::{Affine, TASK, Work, buffers, by_rows};
+use crate::generative::affine::{Affine, TASK, Work, buffers, reverse, weight_gradients};
 use crate::generative::penalty::penalize;
-use crate::layer::Initialization;
+use crate::layer::{Initialization, Pass};
 
 /// Slope of the negative side of a hidden unit.
 const LEAK: f32 = 0.2;
@@ -42,6 +42,7 @@ pub(super) struct CriticBatch {
     d_hidden: [Floats; 2],
     /// For the rows between.
     change: [Floats; 2],
+    penalties: Vec<f64>,
     marks: Vec<f32>,
     d_marks: Vec<f32>,
 }
@@ -72,6 +73,7 @@ impl Critic {
             hidden: buffers(all, units)?,
             d_hidden: buffers(all, units)?,
             change: buffers(rows, units)?,
+            penalties: vec![0.0; rows],
             marks: vec![0.0; all],
             d_marks: vec![0.0; all],
         })
@@ -80,11 +82,11 @@ impl Critic {
     /// Floats of a row, three parts together.
     pub(super) fn floats(&self) -> usize {
         let [first, second, _] = &self.layers;
-        4 * first.inputs + 7 * (first.units + second.units) + 6
+        4 * first.inputs + 7 * (first.units + second.units) + 8
     }
 
     /// The loss of a batch of `rows` of each part, whose input is there, and its gradient to the
-    /// weights. The made rows stay as they are.
+    /// weights. The made rows stay as they are; `reversed` has room for all weights.
     pub(super) fn learn(
         &self,
         work: &Work<'_>,
@@ -95,60 +97,81 @@ impl Critic {
         reversed: &mut [f32],
     ) -> Result<f64, Cancelled> {
         let [first, second, last] = &self.layers;
-        let (inputs, all) = (first.inputs, 3 * rows);
-        let CriticBatch { input, d_input, hidden, d_hidden, change, marks, d_marks } = batch;
-        let [h1, h2] = hidden;
-        let [d1, d2] = d_hidden;
-        let (h1, h2) = (&mut h1[..all * first.units], &mut h2[..all * second.units]);
-        let (d1, d2) = (&mut d1[..all * first.units], &mut d2[..all * second.units]);
-        let (marks, d_marks) = (&mut marks[..all], &mut d_marks[..all]);
-        let input = &mut input[..all * inputs];
-        let d_input = &mut d_input[..rows * inputs];
-        let made = rows..2 * rows;
-
-        first.forward(work, weights, input, h1)?;
-        leak(work, h1)?;
-        second.forward(work, weights, h1, h2)?;
-        leak(work, h2)?;
-        last.forward(work, weights, h2, marks)?;
-        let mean = |of: Range<usize>| {
-            marks[of].iter().map(|&mark| f64::from(mark)).sum::<f64>() / rows as f64
-        };
-        let difference = mean(made.clone()) - mean(made.end..all);
-
+        let all = 3 * rows;
         let share = 1.0 / rows as f32;
-        d_marks[..rows].fill(1.0);
-        d_marks[made.clone()].fill(share);
-        d_marks[made.end..].fill(-share);
-        last.backward(work, weights, reversed, d_marks, d2)?;
-        leak_gradient(work, h2, d2)?;
-        second.backward(work, weights, reversed, d2, d1)?;
-        leak_gradient(work, h1, d1)?;
-        first.backward(work, weights, reversed, &mut d1[..rows * first.units], d_input)?;
+        batch.d_marks[..rows].fill(1.0);
+        batch.d_marks[rows..2 * rows].fill(share);
+        batch.d_marks[2 * rows..all].fill(-share);
+        reverse(work, &self.layers, weights, reversed);
+        let (pass, reversed) = (work.pass(), &*reversed);
+        batch.tasks(self, 0..all, rows).into_par_iter().try_for_each(|mut task| {
+            self.mark(&pass, weights, reversed, &mut task)?;
+            if task.penalties.is_empty() {
+                return Ok(());
+            }
+            self.penalize(&pass, (weights, reversed), (penalty, rows), task)
+        })?;
 
-        let between = d_input.par_chunks(inputs);
-        let penalties: Vec<f64> = between
-            .zip(input[..rows * inputs].par_chunks_mut(inputs))
-            .map(|(gradient, slope)| {
-                slope.copy_from_slice(gradient);
-                // The label is no part of the row.
-                slope[self.width..].fill(0.0);
-                penalize(penalty, rows, &mut slope[..self.width])
-            })
-            .collect();
-        let [v1, v2] = change;
-        let (v1, v2) = (&mut v1[..rows * first.units], &mut v2[..rows * second.units]);
-        first.forward_change(work, weights, &input[..rows * inputs], v1)?;
-        leak_gradient(work, &h1[..rows * first.units], v1)?;
-        h1[..rows * first.units].copy_from_slice(v1);
-        second.forward_change(work, weights, v1, v2)?;
-        leak_gradient(work, &h2[..rows * second.units], v2)?;
-        h2[..rows * second.units].copy_from_slice(v2);
+        let CriticBatch { input, hidden: [h1, h2], d_hidden: [d1, d2], .. } = &*batch;
+        let CriticBatch { marks, d_marks, penalties, .. } = &*batch;
+        let read =
+            [&input[..all * first.inputs], &h1[..all * first.units], &h2[..all * last.inputs]];
+        let d_sums = [&d1[..all * first.units], &d2[..all * second.units], &d_marks[..all]];
+        weight_gradients(work, &self.layers, (read, d_sums), rows, gradient)?;
+        let sum = |of: Range<usize>| marks[of].iter().map(|&mark| f64::from(mark)).sum::<f64>();
+        let penalties = penalties[..rows].iter().sum::<f64>();
+        Ok((sum(rows..2 * rows) - sum(2 * rows..all) + penalties) / rows as f64)
+    }
 
-        last.weight_gradient(work, h2, d_marks, rows, gradient)?;
-        second.weight_gradient(work, h1, d2, rows, gradient)?;
-        first.weight_gradient(work, input, d1, rows, gradient)?;
-        Ok(difference + penalties.iter().sum::<f64>() / rows as f64)
+    /// Marks rows, and goes from the gradient to their marks back to that to the first sums.
+    fn mark(
+        &self,
+        pass: &Pass<'_>,
+        weights: &[f32],
+        reversed: &[f32],
+        task: &mut Task<'_>,
+    ) -> Result<(), Cancelled> {
+        let [first, second, last] = &self.layers;
+        let Task { input, hidden: [h1, h2], d_hidden: [d1, d2], marks, d_marks, .. } = task;
+        first.forward(pass, weights, input, h1)?;
+        pass.isa.vectorize(leak_loop, &mut **h1);
+        second.forward(pass, weights, h1, h2)?;
+        pass.isa.vectorize(leak_loop, &mut **h2);
+        last.forward(pass, weights, h2, marks)?;
+        last.backward(pass, reversed, d_marks, d2)?;
+        pass.isa.vectorize(leak_gradient_loop, (&**h2, &mut **d2));
+        second.backward(pass, reversed, d2, d1)?;
+        pass.isa.vectorize(leak_gradient_loop, (&**h1, &mut **d1));
+        Ok(())
+    }
+
+    /// The penalty for the rows between that are among those of a task, after [`Self::mark`].
+    fn penalize(
+        &self,
+        pass: &Pass<'_>,
+        (weights, reversed): (&[f32], &[f32]),
+        (penalty, rows): (f64, usize),
+        task: Task<'_>,
+    ) -> Result<(), Cancelled> {
+        let [first, second, _] = &self.layers;
+        let Task { input, hidden: [h1, h2], d_hidden: [d1, _], .. } = task;
+        let Task { d_input, change: [v1, v2], penalties, .. } = task;
+        first.backward(pass, reversed, &mut d1[..v1.len()], d_input)?;
+        let slopes = &mut input[..d_input.len()];
+        slopes.copy_from_slice(d_input);
+        for (slope, to) in slopes.chunks_exact_mut(first.inputs).zip(penalties) {
+            // The label is no part of the row.
+            slope[self.width..].fill(0.0);
+            *to = penalize(penalty, rows, &mut slope[..self.width]);
+        }
+        let (h1, h2) = (&mut h1[..v1.len()], &mut h2[..v2.len()]);
+        first.forward_change(pass, weights, slopes, v1)?;
+        pass.isa.vectorize(leak_gradient_loop, (&*h1, &mut *v1));
+        h1.copy_from_slice(v1);
+        second.forward_change(pass, weights, v1, v2)?;
+        pass.isa.vectorize(leak_gradient_loop, (&*h2, &mut *v2));
+        h2.copy_from_slice(v2);
+        Ok(())
     }
 
     /// The gradient of what the generator wants to be small, the negative mean of the marks of the
@@ -161,35 +184,64 @@ impl Critic {
         batch: &'b mut CriticBatch,
         reversed: &mut [f32],
     ) -> Result<&'b [f32], Cancelled> {
-        let [first, second, last] = &self.layers;
-        let CriticBatch { input, d_input, hidden, d_hidden, d_marks, .. } = batch;
-        let [h1, h2] = hidden;
-        let [d1, d2] = d_hidden;
-        let (h1, h2) = (&mut h1[..rows * first.units], &mut h2[..rows * second.units]);
-        let (d1, d2) = (&mut d1[..rows * first.units], &mut d2[..rows * second.units]);
-        let made = &input[rows * first.inputs..2 * rows * first.inputs];
-        let d_input = &mut d_input[..rows * first.inputs];
-        first.forward(work, weights, made, h1)?;
-        leak(work, h1)?;
-        second.forward(work, weights, h1, h2)?;
-        leak(work, h2)?;
-        let d_marks = &mut d_marks[..rows];
-        d_marks.fill(-1.0 / rows as f32);
-        last.backward(work, weights, reversed, d_marks, d2)?;
-        leak_gradient(work, h2, d2)?;
-        second.backward(work, weights, reversed, d2, d1)?;
-        leak_gradient(work, h1, d1)?;
-        first.backward(work, weights, reversed, d1, d_input)?;
-        Ok(d_input)
+        let [first, ..] = &self.layers;
+        batch.d_marks[rows..2 * rows].fill(-1.0 / rows as f32);
+        reverse(work, &self.layers, weights, reversed);
+        let (pass, reversed) = (work.pass(), &*reversed);
+        batch.tasks(self, rows..2 * rows, rows).into_par_iter().try_for_each(|mut task| {
+            self.mark(&pass, weights, reversed, &mut task)?;
+            first.backward(&pass, reversed, task.d_hidden[0], task.d_input)
+        })?;
+        Ok(&batch.d_input[..rows * first.inputs])
     }
 }
 
-/// Numbers that one task works on.
-const CHUNK: usize = TASK * 256;
+/// What one thread works on at a time: some rows of the buffers of a batch.
+struct Task<'a> {
+    input: &'a mut [f32],
+    hidden: [&'a mut [f32]; 2],
+    d_hidden: [&'a mut [f32]; 2],
+    marks: &'a mut [f32],
+    d_marks: &'a mut [f32],
+    /// Of as many of these rows as there is room for.
+    d_input: &'a mut [f32],
+    change: [&'a mut [f32]; 2],
+    penalties: &'a mut [f64],
+}
 
-fn leak(work: &Work<'_>, values: &mut [f32]) -> Result<(), Cancelled> {
-    let isa: Isa = work.isa;
-    by_rows(values.par_chunks_mut(CHUNK), work, |values| isa.vectorize(leak_loop, values))
+impl CriticBatch {
+    /// Some rows cut for the threads, and with them the room of one part.
+    fn tasks(&mut self, critic: &Critic, rows: Range<usize>, part: usize) -> Vec<Task<'_>> {
+        let [first, second, _] = &critic.layers;
+        let (inputs, [units1, units2]) = (first.inputs, [first.units, second.units]);
+        let Self { input, d_input, hidden, d_hidden, change, marks, d_marks, penalties } = self;
+        let ([h1, h2], [d1, d2], [v1, v2]) = (hidden, d_hidden, change);
+        let mut hidden = cut(h1, units1, rows.clone()).zip(cut(h2, units2, rows.clone()));
+        let mut d_hidden = cut(d1, units1, rows.clone()).zip(cut(d2, units2, rows.clone()));
+        let mut marks = cut(marks, 1, rows.clone()).zip(cut(d_marks, 1, rows.clone()));
+        let mut d_input = cut(d_input, inputs, 0..part);
+        let mut change = cut(v1, units1, 0..part).zip(cut(v2, units2, 0..part));
+        let mut penalties = cut(penalties, 1, 0..part);
+        let task = |input| {
+            let (marks, d_marks) = marks.next().unwrap_or_default();
+            Task {
+                input,
+                hidden: hidden.next().unwrap_or_default().into(),
+                d_hidden: d_hidden.next().unwrap_or_default().into(),
+                marks,
+                d_marks,
+                d_input: d_input.next().unwrap_or_default(),
+                change: change.next().unwrap_or_default().into(),
+                penalties: penalties.next().unwrap_or_default(),
+            }
+        };
+        cut(input, inputs, rows.clone()).map(task).collect()
+    }
+}
+
+/// Rows of `width` numbers in the pieces that one task works on.
+fn cut<T>(all: &mut [T], width: usize, rows: Range<usize>) -> std::slice::ChunksMut<'_, T> {
+    all[rows.start * width..rows.end * width].chunks_mut(TASK * width)
 }
 
 #[inline(always)]
@@ -197,12 +249,6 @@ fn leak_loop(values: &mut [f32]) {
     for x in values {
         *x *= if *x > 0.0 { 1.0 } else { LEAK };
     }
-}
-
-fn leak_gradient(work: &Work<'_>, values: &[f32], d: &mut [f32]) -> Result<(), Cancelled> {
-    let isa: Isa = work.isa;
-    let parts = values.par_chunks(CHUNK).zip(d.par_chunks_mut(CHUNK));
-    by_rows(parts, work, |arguments| isa.vectorize(leak_gradient_loop, arguments))
 }
 
 #[inline(always)]
@@ -214,7 +260,7 @@ fn leak_gradient_loop((values, d): (&[f32], &mut [f32])) {
 
 #[cfg(test)]
 mod tests {
-    use teller_numeric::Uninterrupted;
+    use teller_numeric::{Isa, Uninterrupted};
 
     use super::*;
 
@@ -278,7 +324,7 @@ mod tests {
         let mut batch = critic.batch(ROWS).unwrap();
         batch.input.copy_from_slice(&input(&parts));
         let mut gradient = vec![0.0f32; at];
-        let mut reversed = vec![0.0f32; 9 * 9];
+        let mut reversed = vec![0.0f32; at];
         let work = Work { isa: Isa::detect(), control: &Uninterrupted };
         let loss = critic
             .learn(&work, ROWS, 10.0, (&weights, &mut gradient), &mut batch, &mut reversed)

@@ -6,7 +6,7 @@ use teller_numeric::{Cancelled, Stream};
 use super::batch_norm::{self, BatchNorm};
 use crate::Error;
 use crate::floats::Floats;
-use crate::generative::affine::{Affine, TASK, Work, beside, buffers, by_rows};
+use crate::generative::affine::{Affine, TASK, Work, beside, buffers, reverse, weight_gradients};
 use crate::layer::{Initialization, add_loop};
 
 #[derive(Clone, Debug)]
@@ -101,21 +101,49 @@ impl Generator {
         output: &mut [f32],
     ) -> Result<(), Cancelled> {
         let GeneratorBatch { input, joined, sums, norms, .. } = batch;
-        for i in 0..2 {
-            let layer = &self.layers[i];
-            let (earlier, later) = joined.split_at_mut(i);
-            let read = if i == 0 { &*input } else { &earlier[0] };
-            let read = &read[..rows * layer.inputs];
-            let sums = &mut sums[i][..rows * layer.units];
-            layer.forward(work, weights, read, sums)?;
-            let to = &mut later[0][..rows * (layer.units + layer.inputs)];
-            self.norms[i].forward(work, weights, sums, &mut norms[i], (read, to))?;
-        }
-        let last = &self.layers[2];
-        last.forward(work, weights, &joined[1][..rows * last.inputs], output)
+        let [first, second, last] = &self.layers;
+        let ([joined1, joined2], [sums1, sums2], [norm1, norm2]) = (joined, sums, norms);
+        let input = &input[..rows * first.inputs];
+        let joined1 = &mut joined1[..rows * second.inputs];
+        let joined2 = &mut joined2[..rows * last.inputs];
+        let (sums1, sums2) = (&mut sums1[..rows * first.units], &mut sums2[..rows * second.units]);
+        let tasks = input.par_chunks(TASK * first.inputs);
+        let pass = work.pass();
+        tasks
+            .zip(sums1.par_chunks_mut(TASK * first.units))
+            .try_for_each(|(input, sums)| first.forward(&pass, weights, input, sums))?;
+        self.go_on(work, weights, (0, norm1), (sums1, input), (joined1, sums2))?;
+        self.go_on(work, weights, (1, norm2), (sums2, joined1), (joined2, output))
     }
 
-    /// From the gradient to the output to that to the weights.
+    /// The norm number `i` over what its layer made of what it has `read`, and the next layer, which
+    /// reads what is `joined`.
+    fn go_on(
+        &self,
+        work: &Work<'_>,
+        weights: &[f32],
+        (i, kept): (usize, &mut batch_norm::Kept),
+        (values, read): (&[f32], &[f32]),
+        (joined, to): (&mut [f32], &mut [f32]),
+    ) -> Result<(), Cancelled> {
+        let (norm, layer, next) = (&self.norms[i], &self.layers[i], &self.layers[i + 1]);
+        (kept.means, kept.inverse) = norm.statistics(work.isa, values);
+        let statistics = (&*kept.means, &*kept.inverse);
+        let tasks = values
+            .par_chunks(TASK * layer.units)
+            .zip(kept.plain[..values.len()].par_chunks_mut(TASK * layer.units))
+            .zip(read.par_chunks(TASK * layer.inputs))
+            .zip(joined.par_chunks_mut(TASK * next.inputs))
+            .zip(to.par_chunks_mut(TASK * next.units));
+        let pass = work.pass();
+        tasks.try_for_each(|((((values, plain), read), joined), to)| {
+            let both = (read, &mut *joined);
+            norm.forward(pass.isa, weights, statistics, (values, plain), both);
+            next.forward(&pass, weights, joined, to)
+        })
+    }
+
+    /// From the gradient to the output to that to the weights; `reversed` has room for all weights.
     pub(super) fn backward(
         &self,
         work: &Work<'_>,
@@ -125,42 +153,49 @@ impl Generator {
         reversed: &mut [f32],
     ) -> Result<(), Cancelled> {
         let GeneratorBatch { input, joined, d_joined, d_sums, norms, .. } = batch;
-        let last = &self.layers[2];
+        let [first, second, last] = &self.layers;
         let rows = d_output.len() / last.units;
-        last.weight_gradient(work, &joined[1][..rows * last.inputs], d_output, 0, gradient)?;
-        let d_read = &mut d_joined[1][..rows * last.inputs];
-        last.backward(work, weights, reversed, d_output, d_read)?;
-        for i in (0..2).rev() {
-            let layer = &self.layers[i];
-            let (units, inputs) = (layer.units, layer.inputs);
-            let (earlier, later) = d_joined.split_at_mut(i);
-            let both = rows * (units + inputs);
-            let (joined_here, d_joined) = (&joined[i][..both], &later[0][..both]);
-            let d = &mut d_sums[i][..rows * units];
-            self.norms[i].backward(
-                work,
-                weights,
-                gradient,
-                &norms[i],
-                (joined_here, d_joined),
-                d,
-            )?;
-            let read = if i == 0 { &*input } else { &joined[i - 1] };
-            layer.weight_gradient(work, &read[..rows * inputs], d, 0, gradient)?;
-            if let Some(d_read) = earlier.last_mut() {
-                let d_read = &mut d_read[..rows * inputs];
-                layer.backward(work, weights, reversed, d, d_read)?;
-                let rows = d_read.par_chunks_mut(TASK * inputs);
-                let rows = rows.zip(d_joined.par_chunks(TASK * (units + inputs)));
-                by_rows(rows, work, |(to, from)| {
-                    let from = from.chunks_exact(units + inputs);
-                    for (to, from) in to.chunks_exact_mut(inputs).zip(from) {
-                        work.isa.vectorize(add_loop, (&from[units..], to));
-                    }
-                })?;
+        let ([d_joined1, d_joined2], [d_sums1, d_sums2]) = (d_joined, d_sums);
+        let joined1 = &joined[0][..rows * second.inputs];
+        let joined2 = &joined[1][..rows * last.inputs];
+        let d_joined1 = &mut d_joined1[..rows * second.inputs];
+        let d_joined2 = &mut d_joined2[..rows * last.inputs];
+        let d_sums1 = &mut d_sums1[..rows * first.units];
+        let d_sums2 = &mut d_sums2[..rows * second.units];
+        reverse(work, &self.layers, weights, reversed);
+        let (pass, reversed) = (work.pass(), &*reversed);
+
+        let tasks = d_output
+            .par_chunks_mut(TASK * last.units)
+            .zip(joined2.par_chunks(TASK * last.inputs))
+            .zip(d_joined2.par_chunks_mut(TASK * last.inputs))
+            .zip(d_sums2.par_chunks_mut(TASK * second.units));
+        tasks.try_for_each(|(((d, joined), d_joined), to)| {
+            last.backward(&pass, reversed, d, d_joined)?;
+            self.norms[1].rectified(pass.isa, joined, d_joined, to);
+            Ok(())
+        })?;
+        self.norms[1].backward(work, (weights, gradient), &norms[1], d_sums2)?;
+
+        let tasks = d_sums2
+            .par_chunks_mut(TASK * second.units)
+            .zip(joined1.par_chunks(TASK * second.inputs))
+            .zip(d_joined1.par_chunks_mut(TASK * second.inputs))
+            .zip(d_joined2.par_chunks(TASK * last.inputs))
+            .zip(d_sums1.par_chunks_mut(TASK * first.units));
+        tasks.try_for_each(|((((d, joined), d_joined), d_later), to)| {
+            second.backward(&pass, reversed, d, d_joined)?;
+            let beside = d_later.chunks_exact(last.inputs).map(|row| &row[second.units..]);
+            for (to, from) in d_joined.chunks_exact_mut(second.inputs).zip(beside) {
+                pass.isa.vectorize(add_loop, (from, to));
             }
-        }
-        Ok(())
+            self.norms[0].rectified(pass.isa, joined, d_joined, to);
+            Ok(())
+        })?;
+        self.norms[0].backward(work, (weights, gradient), &norms[0], d_sums1)?;
+
+        let read = [&input[..rows * first.inputs], joined1, joined2];
+        weight_gradients(work, &self.layers, (read, [d_sums1, d_sums2, d_output]), 0, gradient)
     }
 
     /// The statistics that the norms have over a large batch, whose input is there.
@@ -174,9 +209,9 @@ impl Generator {
         let mut output = vec![0.0; rows * self.layers[2].units];
         self.forward(work, weights, batch, rows, &mut output)?;
         let mut statistics = Statistics::default();
-        for (i, norm) in self.norms.iter().enumerate() {
-            let sums = &batch.sums[i][..rows * norm.units];
-            (statistics.means[i], statistics.inverse[i]) = norm.statistics(work.isa, sums);
+        for (i, kept) in batch.norms.iter().enumerate() {
+            (statistics.means[i], statistics.inverse[i]) =
+                (kept.means.clone(), kept.inverse.clone());
         }
         Ok(statistics)
     }
@@ -191,20 +226,21 @@ impl Generator {
         output: &mut [f32],
     ) -> Result<(), Cancelled> {
         let [first, _, last] = &self.layers;
+        let pass = work.pass();
         let tasks = input.par_chunks(TASK * first.inputs);
         tasks.zip(output.par_chunks_mut(TASK * last.units)).try_for_each(|(input, output)| {
             let rows = input.len() / first.inputs;
             let mut read = input.to_vec();
             for (i, layer) in self.layers[..2].iter().enumerate() {
                 let mut hidden = vec![0.0; rows * layer.units];
-                layer.forward(work, weights, &read, &mut hidden)?;
+                layer.forward(&pass, weights, &read, &mut hidden)?;
                 let known = (&*statistics.means[i], &*statistics.inverse[i]);
                 self.norms[i].apply(weights, known, &mut hidden);
                 let mut joined = vec![0.0; rows * (layer.units + layer.inputs)];
                 beside((&hidden, layer.units), (&read, layer.inputs), &mut joined);
                 read = joined;
             }
-            last.forward(work, weights, &read, output)
+            last.forward(&pass, weights, &read, output)
         })
     }
 }
@@ -234,7 +270,7 @@ mod tests {
         };
         value(&mut batch, &weights);
         let mut gradient = vec![0.0; generator.weights];
-        let (mut d, mut reversed) = (pulls.clone(), vec![0.0; 13 * 20]);
+        let (mut d, mut reversed) = (pulls.clone(), vec![0.0; weights.len()]);
         generator
             .backward(&work, (&weights, &mut gradient), &mut batch, &mut d, &mut reversed)
             .unwrap();

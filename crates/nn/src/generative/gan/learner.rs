@@ -77,7 +77,7 @@ impl<'a> GanLearner<'a> {
             generator: net.generator.batch(rows)?,
             made: Floats::zeros(rows * encoding.width)?,
             d_made: Floats::zeros(rows * encoding.width)?,
-            reversed: Floats::zeros(net.widest())?,
+            reversed: Floats::zeros(net.averaged.start)?,
         })
     }
 

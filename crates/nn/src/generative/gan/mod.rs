@@ -46,10 +46,4 @@ impl GanNet {
     pub(super) fn weights(&self) -> usize {
         self.averaged.end
     }
-
-    /// The largest kernel.
-    fn widest(&self) -> usize {
-        let layers = self.critic.layers.iter().chain(&self.generator.layers);
-        layers.map(|layer| layer.kernel.len()).fold(0, usize::max)
-    }
 }

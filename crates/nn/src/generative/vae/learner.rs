@@ -70,7 +70,7 @@ impl Batch {
             losses: vec![0.0; rows],
             encoder: Kept::new(&net.encoder, rows)?,
             decoder: Kept::new(&net.decoder, rows)?,
-            reversed: Floats::zeros(net.widest())?,
+            reversed: Floats::zeros(net.weights)?,
         })
     }
 }

@@ -50,9 +50,4 @@ impl VaeNet {
         let layers = self.encoder.layers.iter().chain(&self.decoder.layers);
         layers.map(|layer| layer.kernel.clone()).collect()
     }
-
-    /// The largest kernel.
-    fn widest(&self) -> usize {
-        self.kernels().into_iter().map(|kernel| kernel.len()).fold(0, usize::max)
-    }
 }
