@@ -97,6 +97,28 @@ pub fn tanh(x: f32) -> f32 {
 /// The largest error of [`tanh`], in units in the last place.
 pub const TANH_ULPS: f64 = 1.5;
 
+/// Cosine and sine of `2 pi x` for `x` from 0 to 1, at most [`TURN_ERROR`] off.
+#[inline(always)]
+pub fn turn(x: f32) -> [f32; 2] {
+    // Half a turn back, so that both have the other sign and `x` is at most half a turn.
+    let x = x - 0.5;
+    let near = if x.abs() <= 0.25 { x } else { 0.5f32.copysign(x) - x };
+    [0.25 - x.abs(), near].map(|quarter| {
+        // Taylor's polynomial of the sine up to a quarter of a turn.
+        let angle = quarter * std::f32::consts::TAU;
+        let square = angle * angle;
+        let p = -2.505_210_8e-8;
+        let p = p * square + 2.755_731_9e-6;
+        let p = p * square - 1.984_127e-4;
+        let p = p * square + 8.333_333e-3;
+        let p = p * square - 1.666_666_7e-1;
+        -(p * square * angle + angle)
+    })
+}
+
+/// The largest error of [`turn`].
+pub const TURN_ERROR: f64 = 3e-7;
+
 /// Turns a row of logits into probabilities: `e^(x - max) / sum`.
 pub fn softmax(row: &mut [f32]) {
     let max = row.iter().fold(f32::NEG_INFINITY, |max, &x| if max > x { max } else { x });
@@ -113,6 +135,17 @@ pub fn softmax(row: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn turns_are_near_cosine_and_sine() {
+        for step in (0..1 << 24).step_by(5) {
+            let x = step as f32 / 16_777_216.0;
+            let angle = f64::from(x) * std::f64::consts::TAU;
+            let [cosine, sine] = turn(x).map(f64::from);
+            let off = (cosine - libm::cos(angle)).abs().max((sine - libm::sin(angle)).abs());
+            assert!(off <= TURN_ERROR, "{x}: {off}");
+        }
+    }
 
     #[test]
     fn exp_keeps_its_promise() {

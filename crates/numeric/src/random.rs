@@ -4,6 +4,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::{Isa, math};
+
 /// One reproducible stream of random numbers.
 ///
 /// ```
@@ -60,11 +62,36 @@ impl Stream {
         libm::sqrt(-2.0 * libm::log(u)) * libm::cos(2.0 * std::f64::consts::PI * v)
     }
 
+    /// Standard normal numbers of single precision, none beyond 5.8, each pair from 48 random bits:
+    /// many at once are made in a tenth of the time of [`Self::normal`].
+    pub fn normals(&mut self, isa: Isa, to: &mut [f32]) {
+        // Radii in the first half, angles in the other; an odd one has an angle of its own.
+        to.iter_mut().for_each(|x| *x = self.uniform());
+        let (radii, rest) = to.split_at_mut(to.len() / 2);
+        let (angles, odd) = rest.split_at_mut(radii.len());
+        isa.vectorize(box_muller, (radii, angles));
+        if let [odd] = odd {
+            let mut angle = [self.uniform()];
+            box_muller((std::array::from_mut(odd), &mut angle));
+        }
+    }
+
     /// Puts `items` into a random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i as u32 + 1) as usize);
         }
+    }
+}
+
+/// Pairs of uniform numbers become pairs of independent normal ones.
+#[inline(always)]
+fn box_muller((radii, angles): (&mut [f32], &mut [f32])) {
+    for (radius, angle) in radii.iter_mut().zip(angles) {
+        // From 1 down, since the logarithm of 0 is infinite.
+        let length = (-2.0 * math::ln(1.0 - *radius)).sqrt();
+        let [cosine, sine] = math::turn(*angle);
+        (*radius, *angle) = (length * cosine, length * sine);
     }
 }
 
@@ -110,6 +137,38 @@ mod tests {
         assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
         let uniform = (0..n).map(|_| f64::from(stream.uniform())).sum::<f64>() / n as f64;
         assert!((uniform - 0.5).abs() < 0.005, "{uniform}");
+    }
+
+    #[test]
+    fn normals_are_independent_and_normal() {
+        let isa = Isa::detect();
+        for len in [0, 1, 2, 3, 7] {
+            let mut few = vec![f32::NAN; len];
+            Stream::new(1, "normals", 0).normals(isa, &mut few);
+            assert!(few.iter().all(|x| x.is_finite()), "{few:?}");
+        }
+        let mut numbers = vec![0.0; 400_001];
+        Stream::new(8, "normals", 0).normals(isa, &mut numbers);
+        let count = numbers.len() as f64;
+        let moment = |power| numbers.iter().map(|&x| f64::from(x).powi(power)).sum::<f64>() / count;
+        for (power, expected, near) in
+            [(1, 0.0, 0.01), (2, 1.0, 0.01), (3, 0.0, 0.03), (4, 3.0, 0.06), (6, 15.0, 1.0)]
+        {
+            assert!((moment(power) - expected).abs() < near, "{power}: {}", moment(power));
+        }
+        let half = numbers.len() / 2;
+        let pairs = numbers.iter().zip(&numbers[half..]).take(half);
+        for product in [|x: f64, y: f64| x * y, |x: f64, y: f64| (x * x - 1.0) * (y * y - 1.0)] {
+            let products = pairs.clone().map(|(&x, &y)| product(x.into(), y.into()));
+            assert!((products.sum::<f64>() / half as f64).abs() < 0.02);
+        }
+        numbers.sort_by(f32::total_cmp);
+        // The largest distance of the shares (Kolmogorov 1933), 1 % of the time beyond this.
+        let shares = (1..).zip(&numbers).map(|(rank, &x)| {
+            let below = 0.5 * libm::erfc(-f64::from(x) / std::f64::consts::SQRT_2);
+            (f64::from(rank) / count - below).abs()
+        });
+        assert!(shares.fold(0.0, f64::max) < 1.63 / count.sqrt());
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Default for GanParams {
     fn default() -> Self {
         let update = UpdateRule { betas: [0.0, 0.9], ..UpdateRule::default() };
         let training = TrainingParams {
-            epochs: 120,
+            epochs: 105,
             batch_size: 128,
             learning_rate: 0.001,
             update,

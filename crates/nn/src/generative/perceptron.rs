@@ -98,7 +98,8 @@ impl Perceptron {
         let [h1, h2] = [rows * first.units, rows * second.units];
         let Kept { before, after, d_after: [d_first, d_second] } = kept;
         let (d_first, d_second) = (&mut d_first[..h1], &mut d_second[..h2]);
-        reverse(work, &self.layers, weights, reversed);
+        let unread = usize::from(d_input.is_none());
+        reverse(work, &self.layers[unread..], weights, reversed);
         let mut d_input = d_input.into_iter().flat_map(|d| d.chunks_mut(TASK * first.inputs));
         let tasks: Vec<_> = d_output
             .chunks_mut(TASK * last.units)

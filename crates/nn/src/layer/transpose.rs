@@ -2,6 +2,8 @@
 
 /// Rows and columns that are turned at once, in registers.
 const BLOCK: usize = 4;
+/// Rows that fill a line of the cache.
+const LINE: usize = 16;
 
 /// `to[column, row] = from[row, column]`.
 ///
@@ -9,10 +11,13 @@ const BLOCK: usize = 4;
 /// If the slices are shorter than the matrix.
 pub(super) fn transpose(from: &[f32], to: &mut [f32], rows: usize, columns: usize) {
     let (whole_rows, whole_columns) = (rows / BLOCK * BLOCK, columns / BLOCK * BLOCK);
-    // A few rows of `from` at a time, so that the lines of `to` are filled while in the cache.
-    for row in (0..whole_rows).step_by(BLOCK) {
+    // As many rows at a time as make whole lines of `to`, each of which is written at once.
+    for first in (0..whole_rows).step_by(LINE) {
         for column in (0..whole_columns).step_by(BLOCK) {
-            turn(&from[row * columns + column..], &mut to[column * rows + row..], columns, rows);
+            for row in (first..whole_rows.min(first + LINE)).step_by(BLOCK) {
+                let from = &from[row * columns + column..];
+                turn(from, &mut to[column * rows + row..], columns, rows);
+            }
         }
     }
     for row in 0..rows {

@@ -83,6 +83,7 @@ fn a_version_tells_how_private_it_is() {
         "correlation_difference",
         "copies",
         "copies_held_out",
+        "copies_error",
         "distance_ratio",
         "neighbor_ratio",
         "neighbor_ratio_held_out",

@@ -162,7 +162,7 @@ impl Generator {
         let d_joined2 = &mut d_joined2[..rows * last.inputs];
         let d_sums1 = &mut d_sums1[..rows * first.units];
         let d_sums2 = &mut d_sums2[..rows * second.units];
-        reverse(work, &self.layers, weights, reversed);
+        reverse(work, &self.layers[1..], weights, reversed);
         let (pass, reversed) = (work.pass(), &*reversed);
 
         let tasks = d_output

@@ -94,7 +94,7 @@ impl<'a> GanLearner<'a> {
         let input = &mut generator.input[..count * inputs];
         input.par_chunks_mut(inputs).enumerate().for_each(|(row, to)| {
             let mut stream = stream("generator's noise", row);
-            to[..inputs - condition].iter_mut().for_each(|to| *to = stream.normal() as f32);
+            stream.normals(work.isa, &mut to[..inputs - condition]);
         });
         mark_labels(&labels, condition, input);
         let made = &mut made[..count * width];

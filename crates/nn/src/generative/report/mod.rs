@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use distance::Features;
 pub use privacy::Privacy;
-pub(super) use privacy::{Points, copied};
+pub(super) use privacy::{Copied, Points};
 pub use quality::Quality;
 use teller_numeric::{Control, Stream};
 
@@ -85,8 +85,8 @@ fn privacy(
     }
     let made: Vec<u32> = (0..synthetic.rows() as u32).collect();
     let copies = [
-        copied(&known, made.iter().map(|&row| digest(synthetic, row))),
-        copied(&known, held_out.iter().map(|&row| digest(table, row))),
+        Copied::count(&known, made.iter().map(|&row| digest(synthetic, row))),
+        Copied::count(&known, held_out.iter().map(|&row| digest(table, row))),
     ];
     let asked = |table, rows: &[u32]| features.of(table, &some(rows, QUERIES));
     let points = Points {

@@ -11,9 +11,9 @@ use crate::Error;
 const NEAREST: f64 = 0.05;
 /// The most that the attack may see of who was learned from: 0.5 is nothing, 1 all.
 const MEMBERSHIP_LIMIT: f64 = 0.53;
-/// Standard errors by which the distance ratio may lie below 1, and of few rows the attack above
-/// 0.5: both are of two samples, so that rows that are quite like held-out ones are on the wrong
-/// side half of the time.
+/// Standard errors by which there may be more copies than among held-out rows, the distance ratio may
+/// lie below 1, and of few rows the attack above 0.5: all are of two samples, so that rows that are
+/// quite like held-out ones are on the wrong side half of the time.
 const MARGIN: f64 = 2.0;
 /// Samples of the bootstrap (Efron 1979).
 const RESAMPLES: u64 = 200;
@@ -34,6 +34,8 @@ pub struct Privacy {
     pub copies: f64,
     /// The same of held-out rows.
     pub copies_held_out: f64,
+    /// The standard error of their difference where both are of one kind.
+    pub copies_error: f64,
     /// Distance to the closest row learned from, at the nearest 5 % of the synthetic rows, over
     /// that of the held-out ones; 1 where both are 0.
     pub distance_ratio: f64,
@@ -52,10 +54,10 @@ pub struct Privacy {
 }
 
 impl Privacy {
-    /// Of points, and the shares of `copies` among made and held-out ones.
+    /// Of points, and the copies among made and held-out ones.
     pub(in crate::generative) fn new(
         points: &Points,
-        [copies, copies_held_out]: [f64; 2],
+        copies: [Copied; 2],
         control: &dyn Control,
     ) -> Result<Self, Error> {
         let isa = Isa::detect();
@@ -68,8 +70,9 @@ impl Privacy {
         let distance_ratio_error = ratio_error(&distances);
         let [members, others] = [near(members, made)?, near(others, made)?].map(|of| firsts(&of));
         Ok(Self {
-            copies,
-            copies_held_out,
+            copies: copies[0].share(),
+            copies_held_out: copies[1].share(),
+            copies_error: Copied::error(copies),
             distance_ratio: ratio(distances),
             distance_ratio_error,
             neighbor_ratio: neighbor_ratio(&from_made),
@@ -83,17 +86,18 @@ impl Privacy {
     pub fn failures(&self) -> Vec<&'static str> {
         let seen = MEMBERSHIP_LIMIT.max(0.5 + MARGIN * self.membership_auc_error);
         let limits = [
-            ("copies", self.copies <= self.copies_held_out),
+            ("copies", self.copies <= self.copies_held_out + MARGIN * self.copies_error),
             ("distance_ratio", self.distance_ratio + MARGIN * self.distance_ratio_error >= 1.0),
             ("membership_auc", self.membership_auc <= seen),
         ];
         limits.into_iter().filter(|(_, holds)| !holds).map(|(name, _)| name).collect()
     }
 
-    pub(in crate::generative) fn figures(&self) -> [(&'static str, f64); 9] {
+    pub(in crate::generative) fn figures(&self) -> [(&'static str, f64); 10] {
         [
             ("copies", self.copies),
             ("copies_held_out", self.copies_held_out),
+            ("copies_error", self.copies_error),
             ("distance_ratio", self.distance_ratio),
             ("distance_ratio_error", self.distance_ratio_error),
             ("neighbor_ratio", self.neighbor_ratio),
@@ -105,13 +109,34 @@ impl Privacy {
     }
 }
 
-/// Share of some rows that are among the `known` ones, all as digests.
-pub(in crate::generative) fn copied(
-    known: &HashSet<u64>,
-    rows: impl ExactSizeIterator<Item = u64>,
-) -> f64 {
-    let count = rows.len().max(1) as f64;
-    rows.filter(|row| known.contains(row)).count() as f64 / count
+/// How many of some rows are copies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::generative) struct Copied {
+    pub(in crate::generative) copies: usize,
+    pub(in crate::generative) of: usize,
+}
+
+impl Copied {
+    /// Of `rows` those that are among the `known` ones, all as digests.
+    pub(in crate::generative) fn count(
+        known: &HashSet<u64>,
+        rows: impl ExactSizeIterator<Item = u64>,
+    ) -> Self {
+        Self { of: rows.len(), copies: rows.filter(|row| known.contains(row)).count() }
+    }
+
+    fn share(self) -> f64 {
+        self.copies as f64 / self.of.max(1) as f64
+    }
+
+    /// The standard error of the difference of two shares that are one and the same, estimated from
+    /// both.
+    fn error(both: [Self; 2]) -> f64 {
+        let [first, second] = both.map(|copied| copied.of.max(1) as f64);
+        let copies = both.iter().map(|copied| copied.copies as f64).sum::<f64>();
+        let share = copies / (first + second);
+        libm::sqrt(share * (1.0 - share) * (1.0 / first + 1.0 / second))
+    }
 }
 
 fn quantile(mut distances: Vec<f32>) -> f32 {
@@ -227,7 +252,9 @@ mod tests {
             [by_heart, fresh].map(|made: Vec<Vec<f32>>| {
                 let asked = [learned.clone(), made.clone(), held_out.clone()];
                 let points = Points { known: [learned.clone(), made], asked };
-                Privacy::new(&points, [0.0, 0.0], &Uninterrupted).unwrap().failures()
+                Privacy::new(&points, [Copied { copies: 0, of: 600 }; 2], &Uninterrupted)
+                    .unwrap()
+                    .failures()
             })
         };
         let trials: Vec<_> = (0..20).map(failures).collect();
@@ -238,10 +265,27 @@ mod tests {
     }
 
     #[test]
+    fn the_error_of_a_difference_of_shares_is_its_spread() {
+        let mut stream = Stream::new(4, "copies", 0);
+        let mut drawn =
+            |of| Copied { of, copies: (0..of).filter(|_| stream.below(20) == 0).count() };
+        let (mut squares, mut errors) = (0.0, 0.0);
+        for _ in 0..1000 {
+            let both = [drawn(300), drawn(120)];
+            let off = both[0].share() - both[1].share();
+            squares += off * off / 1000.0;
+            errors += Copied::error(both) / 1000.0;
+        }
+        assert!((f64::sqrt(squares) / errors - 1.0).abs() < 0.1, "{squares} {errors}");
+        assert_eq!(Copied::error([Copied { copies: 0, of: 0 }; 2]), 0.0);
+    }
+
+    #[test]
     fn what_is_beyond_its_limit_is_named() {
         let fine = Privacy {
             copies: 0.001,
             copies_held_out: 0.002,
+            copies_error: 0.0004,
             distance_ratio: 1.1,
             distance_ratio_error: 0.06,
             neighbor_ratio: 0.8,
@@ -250,7 +294,9 @@ mod tests {
             membership_auc_error: 0.009,
         };
         assert!(fine.failures().is_empty());
-        assert_eq!(Privacy { copies: 0.003, ..fine }.failures(), ["copies"]);
+        let copied = Privacy { copies: 0.003, ..fine };
+        assert_eq!(copied.failures(), ["copies"]);
+        assert!(Privacy { copies_error: 0.0006, ..copied }.failures().is_empty());
         assert!(Privacy { distance_ratio: 0.9, ..fine }.failures().is_empty());
         let known = Privacy { distance_ratio: 0.87, membership_auc: 0.6, ..fine };
         assert_eq!(known.failures(), ["distance_ratio", "membership_auc"]);

@@ -9,7 +9,7 @@ use teller_numeric::{Control, Stream};
 use super::frechet::{SIDE, frechet_distance, shrunk};
 use super::generator::ImageGenerator;
 use crate::generative::autoencoder::unit;
-use crate::generative::report::{MOST_ROWS, Points, Privacy, QUERIES, copied};
+use crate::generative::report::{Copied, MOST_ROWS, Points, Privacy, QUERIES};
 use crate::training::Split;
 use crate::vision::eight_bits;
 use crate::{Error, ImageDataset};
@@ -140,21 +140,21 @@ struct Made {
 }
 
 impl Made {
-    /// Shares of these, and of images held out, whose pixels are those of one learned from.
+    /// How many of these, and of images held out, have the pixels of one learned from.
     fn copies(
         &self,
         data: &ImageDataset,
         (learned, held_out): (&[u32], &[u32]),
         control: &dyn Control,
-    ) -> Result<[f64; 2], Error> {
+    ) -> Result<[Copied; 2], Error> {
         let of = |&row: &u32| digest(data.raster(row as usize).iter().copied());
         let mut known = HashSet::with_capacity(learned.len());
         for rows in learned.chunks(QUERIES) {
             control.check()?;
             known.extend(rows.iter().map(of));
         }
-        let made = copied(&known, self.digests.iter().copied());
-        Ok([made, copied(&known, held_out.iter().map(of))])
+        let made = Copied::count(&known, self.digests.iter().copied());
+        Ok([made, Copied::count(&known, held_out.iter().map(of))])
     }
 }
 
@@ -205,8 +205,8 @@ mod tests {
         };
         let digests = [0.0, 1.2, 1.6, 3.0].map(image).to_vec();
         let made = Made { points: Vec::new(), digests };
-        let shares = made.copies(&data, (&[0, 1, 2], &[3, 4]), &Uninterrupted).unwrap();
-        assert_eq!(shares, [0.75, 0.5]);
+        let copies = made.copies(&data, (&[0, 1, 2], &[3, 4]), &Uninterrupted).unwrap();
+        assert_eq!(copies, [Copied { copies: 3, of: 4 }, Copied { copies: 1, of: 2 }]);
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl<'a> VaeLearner<'a> {
         noise.par_chunks_mut(latent).enumerate().for_each(|(row, noise)| {
             let purpose = "noise of codes";
             let mut stream = Stream::new(params.training.seed, purpose, first + row as u64);
-            noise.iter_mut().for_each(|to| *to = stream.normal() as f32);
+            stream.normals(work.isa, noise);
         });
         let codes = &mut batch.latent[..count * (latent + condition)];
         let rows_of_codes = codes.chunks_exact_mut(latent + condition);
