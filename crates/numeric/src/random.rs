@@ -63,7 +63,7 @@ impl Stream {
     }
 
     /// Standard normal numbers of single precision, none beyond 5.8, each pair from 48 random bits:
-    /// many at once are made in a tenth of the time of [`Self::normal`].
+    /// many at once are made in a seventh of the time of [`Self::normal`].
     pub fn normals(&mut self, isa: Isa, to: &mut [f32]) {
         // Radii in the first half, angles in the other; an odd one has an angle of its own.
         to.iter_mut().for_each(|x| *x = self.uniform());
